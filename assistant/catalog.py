@@ -1,0 +1,236 @@
+"""The catalogue: which adapters lie in the adapters folder, and what their files say of them.
+
+Reads headers and JSON only; weights are the loader's. Torch is never imported here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+
+from assistant.errors import AdapterBroken, AdapterRejected, UnknownAdapter
+from assistant.messages import AUTO, BASE, PromptTemplate
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+CARD_FILE = "card.json"
+README_FILE = "README.md"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+RESERVED = (BASE, AUTO)
+
+LORA = "LORA"
+SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
+SERVED_TYPES = (LORA, *SOFT_PROMPTS)
+
+
+class Score(BaseModel):
+    """One measured figure. `base` is the base's own figure on the same data; `low`/`high` a 95 % interval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    metric: str
+    value: float
+    data: str
+    command: str
+    date: str
+    commit: str | None = None
+    low: float | None = None
+    high: float | None = None
+    base: float | None = None
+
+
+class Conversion(BaseModel):
+    """How an adapter of another type became a LoRA. `error` is the relative Frobenius error of its worst layer."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    error: float
+    mean_error: float
+
+
+class Card(BaseModel):
+    """`card.json`: what the PEFT files do not say. `decoding` holds defaults a request may override."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: str = "unknown"
+    description: str = ""
+    examples: tuple[str, ...] = ()
+    template: PromptTemplate | None = None
+    decoding: dict[str, Any] = Field(default_factory=dict)
+    base_name: str | None = None
+    base_digest: str | None = None
+    scores: tuple[Score, ...] = ()
+    conversion: Conversion | None = None
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One folder of the catalogue. `digest` identifies the content of config and weights, not the name.
+
+    `error` says why the folder cannot be used; the fields after it are then only what could be read.
+    """
+
+    name: str
+    folder: Path
+    error: str | None = None
+    type: str = "?"
+    rank: int | None = None
+    nbytes: int = 0
+    digest: str = ""
+    card: Card = Card()
+
+    @property
+    def is_usable(self) -> bool:
+        return self.error is None
+
+
+class Catalog:
+    """All adapters of one folder. Thread-safe; a folder is read again only when its files changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._seen: dict[str, tuple[tuple[Any, ...], Adapter]] = {}
+        self._lock = threading.Lock()
+
+    def adapters(self) -> list[Adapter]:
+        """Every folder, broken ones included, by name."""
+        if not self.folder.is_dir():
+            return []
+        names = sorted(
+            child.name for child in self.folder.iterdir() if child.is_dir() and not child.name.startswith((".", "_"))
+        )
+        with self._lock:
+            for gone in self._seen.keys() - set(names):
+                del self._seen[gone]
+        return [self._read(name) for name in names]
+
+    def get(self, name: str) -> Adapter:
+        """The adapter of that name.
+
+        Raises:
+            UnknownAdapter: no such folder; lists near matches.
+            AdapterBroken: the folder cannot be used; says why.
+        """
+        if not NAME.fullmatch(name) or not (self.folder / name).is_dir():
+            names = [adapter.name for adapter in self.adapters()]
+            near = difflib.get_close_matches(name, [*names, *RESERVED], n=3, cutoff=0.5)
+            hint = f"; near matches: {', '.join(near)}" if near else ""
+            raise UnknownAdapter(f"no adapter named {name!r}{hint}; known: {', '.join([*RESERVED, *names[:50]])}")
+        adapter = self._read(name)
+        if adapter.error is not None:
+            raise AdapterBroken(f"adapter {name!r} cannot be used: {adapter.error}")
+        return adapter
+
+    def _read(self, name: str) -> Adapter:
+        folder = self.folder / name
+        signature = tuple(_signature(folder / file) for file in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE))
+        with self._lock:
+            seen = self._seen.get(name)
+        if seen is not None and seen[0] == signature:
+            return seen[1]
+        adapter = read_adapter(folder)
+        with self._lock:
+            self._seen[name] = (signature, adapter)
+        return adapter
+
+
+def check_name(name: str) -> None:
+    """Raises AdapterRejected where `name` cannot name an adapter."""
+    if not NAME.fullmatch(name) or name in RESERVED:
+        raise AdapterRejected(
+            f"adapter name {name!r}: allowed are 1 to 64 letters, digits, '.', '_' and '-', "
+            f"beginning with a letter or digit, and neither {BASE!r} nor {AUTO!r}"
+        )
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Read one folder; what is wrong with it becomes its `error`."""
+    name = folder.name
+    try:
+        config = json.loads(_text(folder, CONFIG_FILE))
+        if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+            raise AdapterBroken(f"{CONFIG_FILE} names no peft_type")
+        weights = folder / WEIGHTS_FILE
+        if not weights.is_file():
+            pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+            found = f"; found {', '.join(pickles)}: only safetensors is read" if pickles else ""
+            raise AdapterBroken(f"{WEIGHTS_FILE} is missing{found}")
+        try:
+            with safe_open(weights, framework="numpy") as file:
+                if not list(file.keys()):
+                    raise AdapterBroken(f"{WEIGHTS_FILE} holds no tensors")
+        except SafetensorError as error:
+            raise AdapterBroken(f"{WEIGHTS_FILE} is no safetensors file: {error}") from error
+        kind = config["peft_type"]
+        rank = config.get("r") if kind == LORA else config.get("num_virtual_tokens", config.get("r"))
+        adapter = Adapter(
+            name=name,
+            folder=folder,
+            type=kind,
+            rank=rank if isinstance(rank, int) else None,
+            nbytes=weights.stat().st_size,
+            digest=content_digest(folder),
+            card=read_card(folder),
+        )
+        check_name(name)
+    except (AdapterBroken, AdapterRejected, OSError, ValueError) as error:
+        return Adapter(name=name, folder=folder, error=str(error))
+    if kind not in SERVED_TYPES:
+        served = ", ".join(SERVED_TYPES)
+        return Adapter(
+            **{
+                **vars(adapter),
+                "error": f"{kind} is not served as it is (served: {served}); upload it to have it converted to LORA where PEFT can",
+            }
+        )
+    return adapter
+
+
+def read_card(folder: Path) -> Card:
+    """Raises AdapterBroken where card.json is malformed; an absent card is an empty one."""
+    if not (folder / CARD_FILE).is_file():
+        return Card()
+    try:
+        return Card.model_validate_json(_text(folder, CARD_FILE))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise AdapterBroken(f"{CARD_FILE}: {where}: {first['msg']}") from error
+
+
+def content_digest(folder: Path) -> str:
+    """SHA-256 over config and weights, in hex: the identity of a revision."""
+    digest = hashlib.sha256()
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        with open(folder / file, "rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _text(folder: Path, file: str) -> str:
+    try:
+        return (folder / file).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise AdapterBroken(f"{file} is missing") from error
+    except UnicodeDecodeError as error:
+        raise AdapterBroken(f"{file} is not UTF-8 text") from error
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

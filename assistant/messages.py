@@ -1,0 +1,174 @@
+"""The shared vocabulary: what a request is, and what comes back.
+
+A reply is a stream: for every part `PartStarted`, then `TextDelta`…, then `PartFinished`;
+after the last part exactly one `Done`. A failure at any point ends the stream with exactly
+one `Failed` instead.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BASE = "base"
+"""The name under which the frozen base itself is asked for."""
+
+AUTO = "auto"
+"""The name under which the router is asked to choose."""
+
+Role = Literal["system", "user", "assistant"]
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(Frozen):
+    role: Role
+    content: str
+
+
+class Decoding(Frozen):
+    """How the next token is picked. `temperature` 0 is greedy; `top_k` 0 means no limit."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    top_k: Annotated[int, Field(ge=0)] = 0
+    repetition_penalty: Annotated[float, Field(ge=0.5, le=2)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=8)] = ()
+
+
+class ChatRequest(Frozen):
+    """One turn. `adapter` is "base", "auto" or a name in the catalogue.
+
+    When `conversation_id` is given, the turn is recorded as the next one of that conversation.
+    """
+
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    adapter: str = BASE
+    decoding: Decoding = Decoding()
+    conversation_id: str | None = None
+
+
+class CompletionRequest(Frozen):
+    """Raw text continued as it stands, without the chat template. "auto" is not allowed here."""
+
+    prompt: str
+    adapter: str = BASE
+    decoding: Decoding = Decoding()
+
+
+class Route(Frozen):
+    """One step of a reply: which adapter answers which text, and why it was chosen.
+
+    `confidence` is in [0, 1]; 1 for a choice the user made.
+    """
+
+    adapter: str
+    confidence: float
+    reason: str
+    text: str
+
+
+class Usage(Frozen):
+    """Token counts. `cached_tokens` are the prompt tokens that needed no prefill."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+class Timing(Frozen):
+    """Seconds, measured from the moment the engine was given the request."""
+
+    queued: float = 0.0
+    first_token: float = 0.0
+    total: float = 0.0
+
+    def tokens_per_second(self, usage: Usage) -> float:
+        """Decoding speed: tokens after the first, over the time after the first."""
+        elapsed = self.total - self.first_token
+        return (usage.completion_tokens - 1) / elapsed if elapsed > 0 and usage.completion_tokens > 1 else 0.0
+
+
+class Part(Frozen):
+    """One finished step of a reply. `digest` is None for the base."""
+
+    route: Route
+    digest: str | None
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+
+
+class PartStarted(Frozen):
+    kind: Literal["part_started"] = "part_started"
+    index: int
+    of: int
+    route: Route
+    digest: str | None
+
+
+class TextDelta(Frozen):
+    kind: Literal["text"] = "text"
+    index: int
+    text: str
+
+
+class PartFinished(Frozen):
+    kind: Literal["part_finished"] = "part_finished"
+    index: int
+    part: Part
+
+
+class Done(Frozen):
+    kind: Literal["done"] = "done"
+    turn_id: str
+    parts: tuple[Part, ...]
+
+    @property
+    def usage(self) -> Usage:
+        return sum((part.usage for part in self.parts), Usage())
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(part.text for part in self.parts)
+
+
+class Failed(Frozen):
+    """`turn_id` is set when the failure was recorded; `parts` is what had been finished before."""
+
+    kind: Literal["failed"] = "failed"
+    status: int
+    code: str
+    message: str
+    retry_after: int | None = None
+    turn_id: str | None = None
+
+
+StreamEvent = PartStarted | TextDelta | PartFinished | Done | Failed
+
+
+class PromptTemplate(Frozen):
+    """How an adapter was trained to be spoken to: the same template wraps every user message when it serves.
+
+    `user` holds `{input}` once; `system` replaces the system message unless the request brings its own.
+    """
+
+    system: str | None = None
+    user: Annotated[str, Field(pattern=r"\{input\}")] = "{input}"
+
+    def wrap(self, text: str) -> str:
+        return self.user.replace("{input}", text)
