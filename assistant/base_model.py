@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ def source_digest(source: Path) -> str:
         raise BaseModelError(f"base folder {source} holds no .safetensors weights")
     digest = hashlib.sha256()
     for file in files:
-        with open(file, "rb") as stream:
+        with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 
@@ -144,7 +143,7 @@ def dequantised(gguf: Path, digest: str, data_dir: Path) -> Path:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         try:
-            os.rename(staging, folder)
+            staging.rename(folder)
         except OSError:
             # Another process was first: its folder holds the same content under the same digest.
             if not (folder / "config.json").is_file():

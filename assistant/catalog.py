@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Adapter:
     rank: int | None = None
     nbytes: int = 0
     digest: str = ""
-    card: Card = Card()
+    card: Card = field(default_factory=Card)
 
     @property
     def is_usable(self) -> bool:
@@ -214,7 +214,7 @@ def content_digest(folder: Path) -> str:
     """SHA-256 over config and weights, in hex: the identity of a revision."""
     digest = hashlib.sha256()
     for file in (CONFIG_FILE, WEIGHTS_FILE):
-        with open(folder / file, "rb") as stream:
+        with (folder / file).open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
 

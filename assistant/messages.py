@@ -107,6 +107,7 @@ class Part(Frozen):
 
     route: Route
     digest: str | None
+    decoding: Decoding
     text: str
     finish_reason: FinishReason
     usage: Usage
@@ -148,7 +149,7 @@ class Done(Frozen):
 
 
 class Failed(Frozen):
-    """`turn_id` is set when the failure was recorded; `parts` is what had been finished before."""
+    """`turn_id` is set when the turn had been recorded; `retry_after` is in seconds."""
 
     kind: Literal["failed"] = "failed"
     status: int

@@ -1,0 +1,189 @@
+"""Small stand-ins, so that fast tests load no model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from assistant.backends.base import BackendStats, Finished, Generation, Residency
+from assistant.catalog import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Adapter, Catalog, check_name
+from assistant.errors import AdapterConflict, NotFound, PromptTooLong
+from assistant.messages import (
+    BASE,
+    ChatRequest,
+    CompletionRequest,
+    Failed,
+    Message,
+    Part,
+    PromptTemplate,
+    Route,
+    Timing,
+    Usage,
+)
+from assistant.prompt import apply_template
+from assistant.service import ChatService
+
+
+def write_adapter(folder: Path, rank: int = 2, task: str = "sentiment", fill: float = 0.5, **card: object) -> Path:
+    """A small LoRA folder as PEFT would leave it, with a card."""
+    folder.mkdir(parents=True)
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    key = "base_model.model.model.layers.0.self_attn.q_proj"
+    save_file(
+        {
+            f"{key}.lora_A.weight": np.full((rank, 8), fill, dtype=np.float32),
+            f"{key}.lora_B.weight": np.full((8, rank), fill, dtype=np.float32),
+        },
+        folder / WEIGHTS_FILE,
+    )
+    (folder / CARD_FILE).write_text(json.dumps({"task": task, "examples": [f"an example of {task}"], **card}))
+    return folder
+
+
+class CharPrompter:
+    """One token per character; a chat is `<role>text` for each message, then `<assistant>`."""
+
+    def render(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> list[int]:
+        turns = apply_template(messages, template)
+        return self.encode("".join(f"<{turn.role}>{turn.content}" for turn in turns) + "<assistant>")
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(c) for c in text]
+
+
+class KeywordRouter:
+    """Routes to the adapter whose name stands in the text; to base where none does."""
+
+    def __init__(self, names: Callable[[], Sequence[str]]) -> None:
+        self.names = names
+
+    def route(self, text: str) -> list[Route]:
+        hits = [name for name in self.names() if name in text]
+        return [Route(adapter=name, confidence=0.9, reason=f"says {name!r}", text=text) for name in hits] or [
+            Route(adapter=BASE, confidence=0.1, reason="nothing matched", text=text)
+        ]
+
+
+class EchoBackend:
+    """Answers every request with `<adapter>: word word …`, one word per `pace` seconds.
+
+    `generated` counts the words computed, so that a test can see that a cancelled request computes no more.
+    """
+
+    base_name = "fake-base"
+    base_digest = "0" * 64
+    context_length = 2000
+
+    def __init__(self, words: int = 5, pace: float = 0.0, error: Exception | None = None) -> None:
+        self.words, self.pace, self.error = words, pace, error
+        self.generated = 0
+        self.running = 0
+        self.seen: list[Generation] = []
+        self.resident: dict[str, Residency] = {}
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
+        self.seen.append(generation)
+        if self.error is not None:
+            raise self.error
+        if len(generation.prompt) >= self.context_length:
+            raise PromptTooLong(
+                f"the prompt has {len(generation.prompt)} tokens; the context holds {self.context_length}"
+            )
+        if generation.adapter is not None:
+            await self.load(generation.adapter)
+        name = generation.adapter.name if generation.adapter else BASE
+        self.running += 1
+        try:
+            count = min(self.words, generation.decoding.max_tokens)
+            for index in range(count):
+                await asyncio.sleep(self.pace)
+                self.generated += 1
+                yield f"{name}:" if index == 0 else f" word{index}"
+            usage = Usage(prompt_tokens=len(generation.prompt), completion_tokens=count)
+            reason = "stop" if count == self.words else "length"
+            yield Finished(reason, usage, Timing(first_token=self.pace, total=self.pace * count))
+        finally:
+            self.running -= 1
+
+    async def load(self, adapter: Adapter) -> None:
+        old = self.resident.get(adapter.name)
+        pinned = old.pinned if old else False
+        self.resident[adapter.name] = Residency(adapter.name, adapter.digest, "resident", adapter.nbytes, 0, pinned)
+
+    async def unload(self, adapter: Adapter) -> None:
+        if adapter.name not in self.resident:
+            raise AdapterConflict(f"adapter {adapter.name!r} is not loaded")
+        del self.resident[adapter.name]
+
+    async def pin(self, adapter: Adapter, pinned: bool) -> None:
+        self.resident[adapter.name] = Residency(adapter.name, adapter.digest, "resident", adapter.nbytes, 0, pinned)
+
+    def residents(self) -> list[Residency]:
+        return list(self.resident.values())
+
+    def stats(self) -> BackendStats:
+        return BackendStats(
+            running=self.running,
+            decoded_tokens=self.generated,
+            resident_adapters=len(self.resident),
+            resident_bytes=sum(r.nbytes for r in self.resident.values()),
+        )
+
+
+class MemoryStore:
+    """Turns in a dict, in the order they began."""
+
+    def __init__(self) -> None:
+        self.turns: dict[str, dict[str, object]] = {}
+
+    def begin_turn(self, request: ChatRequest | CompletionRequest, base_digest: str) -> str:
+        turn_id = f"turn-{len(self.turns)}"
+        self.turns[turn_id] = {"request": request, "parts": (), "error": None, "is_finished": False}
+        return turn_id
+
+    def finish_turn(self, turn_id: str, parts: Sequence[Part], error: Failed | None = None) -> None:
+        if turn_id not in self.turns:
+            raise NotFound(f"no turn {turn_id!r}")
+        self.turns[turn_id].update(parts=tuple(parts), error=error, is_finished=True)
+
+
+class FolderIntake:
+    """Copies folders in, without looking at the weights."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+
+    def admit(self, source: Path, name: str | None = None) -> Adapter:
+        name = name or source.stem
+        check_name(name)
+        shutil.copytree(source, self.catalog.folder / name)
+        return self.catalog.get(name)
+
+    def delete(self, name: str) -> None:
+        shutil.rmtree(self.catalog.get(name).folder)
+
+
+def fake_service(adapters: Path, backend: EchoBackend | None = None, store: MemoryStore | None = None) -> ChatService:
+    """A whole service over fakes, with the real catalogue of the folder `adapters`."""
+    catalog = Catalog(adapters)
+    return ChatService(
+        catalog=catalog,
+        intake=FolderIntake(catalog),
+        backend=backend or EchoBackend(),
+        prompter=CharPrompter(),
+        router=KeywordRouter(lambda: [a.name for a in catalog.adapters() if a.is_usable]),
+        store=store or MemoryStore(),
+    )

@@ -1,0 +1,104 @@
+"""A turn from request to record, over fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from assistant.errors import EngineFailed, QueueFull
+from assistant.messages import AUTO, ChatRequest, CompletionRequest, Decoding, Done, Failed, Message, PartStarted
+from tests.fakes import EchoBackend, MemoryStore, fake_service, write_adapter
+
+
+def ask(text: str, **fields: object) -> ChatRequest:
+    return ChatRequest(messages=(Message(role="user", content=text),), **fields)
+
+
+@pytest.fixture
+def adapters(tmp_path: Path) -> Path:
+    write_adapter(
+        tmp_path / "mood", template={"user": "Mood of: {input}"}, decoding={"temperature": 0, "max_tokens": 3}
+    )
+    write_adapter(tmp_path / "sums", fill=0.25)
+    return tmp_path
+
+
+async def collect(stream):
+    return [event async for event in stream]
+
+
+async def test_a_turn_ends_in_exactly_one_done_and_is_recorded(adapters):
+    store = MemoryStore()
+    service = fake_service(adapters, store=store)
+    events = await collect(service.reply(ask("hello")))
+    assert isinstance(events[-1], Done) and sum(isinstance(e, Done | Failed) for e in events) == 1
+    assert events[-1].text == "base: word1 word2 word3 word4"
+    turn = store.turns[events[-1].turn_id]
+    assert turn["is_finished"] and turn["parts"] == events[-1].parts and turn["error"] is None
+
+
+async def test_the_card_gives_template_and_decoding_and_the_request_overrides_it(adapters):
+    service = fake_service(adapters)
+    await collect(service.reply(ask("great", adapter="mood")))
+    await collect(service.reply(ask("great", adapter="mood", decoding=Decoding(temperature=1))))
+    first, second = service.backend.seen
+    assert "".join(map(chr, first.prompt)) == "<user>Mood of: great<assistant>"
+    assert (first.decoding.temperature, first.decoding.max_tokens) == (0, 3)
+    assert (second.decoding.temperature, second.decoding.max_tokens) == (1, 3)
+    assert first.decoding.seed is not None
+
+
+async def test_several_intents_become_several_parts(adapters):
+    events = await collect(fake_service(adapters).reply(ask("mood and sums please", adapter=AUTO)))
+    started = [e for e in events if isinstance(e, PartStarted)]
+    assert [(e.index, e.of, e.route.adapter) for e in started] == [(0, 2, "mood"), (1, 2, "sums")]
+    assert [part.route.adapter for part in events[-1].parts] == ["mood", "sums"]
+
+
+async def test_an_unknown_adapter_fails_with_near_matches_and_computes_nothing(adapters):
+    backend = EchoBackend()
+    events = await collect(fake_service(adapters, backend).reply(ask("x", adapter="moood")))
+    assert len(events) == 1 and events[0].status == 404 and "mood" in events[0].message
+    assert backend.generated == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"), [(EngineFailed("a step failed"), 500, None), (QueueFull("64 wait", 7), 429, 7)]
+)
+async def test_a_failure_is_told_once_and_recorded(adapters, error, status, retry):
+    store = MemoryStore()
+    events = await collect(fake_service(adapters, EchoBackend(error=error), store).reply(ask("x")))
+    failed = events[-1]
+    assert (failed.status, failed.retry_after) == (status, retry)
+    assert store.turns[failed.turn_id]["error"] == failed
+
+
+async def test_closing_the_stream_stops_compute_and_keeps_the_partial_text(adapters):
+    backend, store = EchoBackend(words=1000, pace=0.001), MemoryStore()
+    async with aclosing(fake_service(adapters, backend, store).reply(ask("x"))) as stream:
+        async for event in stream:
+            if getattr(event, "text", "") == " word3":
+                break
+    assert backend.running == 0
+    computed = backend.generated
+    await asyncio.sleep(0.05)
+    assert backend.generated == computed
+    turn = store.turns["turn-0"]
+    assert turn["error"].code == "cancelled" and turn["parts"][0].text == "base: word1 word2 word3"
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+async def test_an_empty_message_is_refused(adapters, text):
+    events = await collect(fake_service(adapters).reply(ask(text)))
+    assert events[-1].status == 400
+
+
+async def test_raw_text_is_continued_without_the_chat_template(adapters):
+    service = fake_service(adapters)
+    await collect(service.complete(CompletionRequest(prompt="once", adapter="mood")))
+    assert service.backend.seen[0].prompt == tuple(map(ord, "once"))
+    events = await collect(service.complete(CompletionRequest(prompt="once", adapter=AUTO)))
+    assert events[-1].status == 400
