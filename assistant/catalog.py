@@ -95,6 +95,11 @@ class Adapter:
     def is_usable(self) -> bool:
         return self.error is None
 
+    @property
+    def is_soft_prompt(self) -> bool:
+        """Then `rank` is the number of its virtual tokens."""
+        return self.type in SOFT_PROMPTS
+
 
 class Catalog:
     """All adapters of one folder. Thread-safe; a folder is read again only when its files changed."""

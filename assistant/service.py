@@ -157,16 +157,22 @@ class ChatService:
         await self.backend.pin(await asyncio.to_thread(self.catalog.get, name), pinned)
 
     async def upload_adapter(self, source: Path, name: str | None = None) -> Adapter:
-        """Take a zip or folder into the catalogue. Nothing of it is kept when it is refused."""
-        return await asyncio.to_thread(self.intake.admit, source, name)
+        """Take a zip or folder into the catalogue. Nothing of it is kept when it is refused.
+
+        Under a name that exists it is a new revision: requests in flight finish on the old one, and a
+        pinned name stays pinned.
+        """
+        adapter = await asyncio.to_thread(self.intake.admit, source, name)
+        was_pinned = any(r.pinned for r in self.backend.residents() if r.name == adapter.name)
+        await self.backend.retire(adapter.name, keep=adapter.digest)
+        if was_pinned:
+            await self.backend.pin(adapter, True)
+        return adapter
 
     async def delete_adapter(self, name: str) -> None:
-        """Remove an adapter from memory and disk. Raises AdapterConflict while requests hold it."""
-        for residency in self.backend.residents():
-            if residency.name == name:
-                await self.backend.unload(await asyncio.to_thread(self.catalog.get, name))
-                break
+        """Remove an adapter from the catalogue; requests in flight finish on it."""
         await asyncio.to_thread(self.intake.delete, name)
+        await self.backend.retire(name)
 
     # One turn -----------------------------------------------------------------------------------
 

@@ -131,6 +131,10 @@ class EchoBackend:
     async def pin(self, adapter: Adapter, pinned: bool) -> None:
         self.resident[adapter.name] = Residency(adapter.name, adapter.digest, "resident", adapter.nbytes, 0, pinned)
 
+    async def retire(self, name: str, keep: str | None = None) -> None:
+        if name in self.resident and self.resident[name].digest != keep:
+            del self.resident[name]
+
     def residents(self) -> list[Residency]:
         return list(self.resident.values())
 

@@ -1,0 +1,59 @@
+"""What a resident adapter is made of, in the form the engine runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """The low-rank change of one linear layer: y += x Aᵀ B, the scaling being folded into `b`.
+
+    Kept in float32: at these sizes a float32 product costs less than a bfloat16 one.
+
+    Attributes:
+        a: (rank, in features)
+        b: (rank, out features)
+    """
+
+    a: Tensor
+    b: Tensor
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """One revision in memory; either `lora` is filled, or `embeddings`, or `keys` and `values`.
+
+    Attributes:
+        rank: the largest rank of any layer; 0 for soft prompts.
+        virtual: positions the soft prompt takes before the tokens; 0 for LoRA.
+        lora: by the layer's name in the base.
+        embeddings: (virtual, hidden), prompt tuning and p-tuning.
+        keys, values: per layer (kv heads, virtual, head dimension), prefix tuning.
+    """
+
+    rank: int = 0
+    virtual: int = 0
+    lora: dict[str, LoraWeights] = field(default_factory=dict)
+    embeddings: Tensor | None = None
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+    @property
+    def preset(self) -> int:
+        """Positions whose keys and values are given and need no computing."""
+        return self.virtual if self.keys else 0
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers a LoRA may change, by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
+
+
+def features(layer: nn.Module) -> tuple[int, int]:
+    """(in, out) of a linear layer; transformers' Conv1D keeps its weight the other way round."""
+    rows, columns = layer.weight.shape
+    return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)

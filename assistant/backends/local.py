@@ -1,0 +1,142 @@
+"""The embedded engine as a backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from assistant.adapter_pool.loader import Loader
+from assistant.adapter_pool.pool import AdapterPool
+from assistant.backends.base import BackendStats, Finished, Generation, Residency
+from assistant.base_model import Base
+from assistant.catalog import Adapter
+from assistant.engine.engine import Engine
+from assistant.engine.runner import Runner
+from assistant.engine.sequence import Sequence
+from assistant.errors import InvalidRequest, PromptTooLong, SwapboardError
+
+
+class LocalBackend:
+    """One base in this process, one worker thread.
+
+    Args:
+        base: taken over until `stop`.
+        max_context: most tokens of prompt and answer; the base's own limit caps it.
+        cache_slots: sequences kept in the key-value cache, at least `max_batch`.
+        pool_bytes: budget for resident adapters.
+    """
+
+    def __init__(
+        self,
+        base: Base,
+        max_context: int,
+        max_batch: int,
+        max_queue: int,
+        prefill_chunk: int,
+        cache_slots: int,
+        pool_bytes: int,
+    ) -> None:
+        self.base = base
+        self._context_length = min(max_context, base.context_length)
+        loader = Loader(base)
+        self.pool = AdapterPool(loader.load, loader.size_of, pool_bytes)
+        self._runner = Runner(base, cache_slots, self._context_length)
+        self.engine = Engine(base, self._runner, self.pool, max_batch, max_queue, prefill_chunk)
+
+    @property
+    def base_name(self) -> str:
+        return self.base.name
+
+    @property
+    def base_digest(self) -> str:
+        return self.base.digest
+
+    @property
+    def context_length(self) -> int:
+        return self._context_length
+
+    async def start(self) -> None:
+        self.engine.start()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self.engine.stop)
+        self.pool.close()
+        self._runner.close()
+
+    async def generate(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
+        loop = asyncio.get_running_loop()
+        items: asyncio.Queue[str | Finished | SwapboardError] = asyncio.Queue()
+
+        def emit(item: str | Finished | SwapboardError) -> None:
+            loop.call_soon_threadsafe(items.put_nowait, item)
+
+        sequence = Sequence(
+            prompt=generation.prompt,
+            adapter=generation.adapter,
+            decoding=generation.decoding,
+            max_tokens=self._answer_limit(generation),
+            emit=emit,
+        )
+        self.engine.submit(sequence)
+        try:
+            while True:
+                item = await items.get()
+                if isinstance(item, SwapboardError):
+                    raise item
+                yield item
+                if isinstance(item, Finished):
+                    return
+        finally:
+            if not sequence.is_over:
+                self.engine.cancel(sequence)
+
+    async def load(self, adapter: Adapter) -> None:
+        await asyncio.wrap_future(self.pool.load(adapter))
+
+    async def unload(self, adapter: Adapter) -> None:
+        self.pool.unload(adapter)
+
+    async def pin(self, adapter: Adapter, pinned: bool) -> None:
+        if pinned:
+            await self.load(adapter)
+        self.pool.pin(adapter, pinned)
+
+    async def retire(self, name: str, keep: str | None = None) -> None:
+        self.pool.retire(name, keep)
+
+    def residents(self) -> list[Residency]:
+        return [
+            Residency(
+                name=entry.adapter.name,
+                digest=entry.adapter.digest,
+                state=entry.state.value,
+                nbytes=entry.nbytes,
+                leases=entry.leases,
+                pinned=entry.is_pinned,
+                error=str(entry.error) if entry.error else None,
+            )
+            for entry in self.pool.entries()
+        ]
+
+    def stats(self) -> BackendStats:
+        return self.engine.stats()
+
+    def _answer_limit(self, generation: Generation) -> int:
+        """Most tokens of the answer. Raises PromptTooLong, with the counts, where prompt or answer do not fit."""
+        if not generation.prompt:
+            raise InvalidRequest("the prompt is empty")
+        adapter, asked = generation.adapter, generation.decoding.max_tokens
+        # A soft prompt's virtual tokens take room too; the card's rank is their number.
+        virtual = (adapter.rank or 0) if adapter and adapter.is_soft_prompt else 0
+        used = len(generation.prompt) + virtual
+        parts = f"the prompt has {len(generation.prompt)} tokens" + (
+            f" and the soft prompt {virtual}" if virtual else ""
+        )
+        if used >= self._context_length:
+            raise PromptTooLong(f"{parts}; the context holds {self._context_length}, answer included")
+        if not generation.caps_length and used + asked > self._context_length:
+            raise PromptTooLong(
+                f"{parts} and max_tokens asks for {asked}; the context holds {self._context_length}: "
+                f"at most {self._context_length - used} can be asked for"
+            )
+        return min(asked, self._context_length - used)

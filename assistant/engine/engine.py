@@ -1,0 +1,181 @@
+"""Submit, cancel, step: owns the one worker thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+
+from assistant.adapter_pool.pool import AdapterPool
+from assistant.backends.base import BackendStats
+from assistant.base_model import Base
+from assistant.engine.runner import Runner
+from assistant.engine.sampling import pick
+from assistant.engine.scheduler import Row, Scheduler
+from assistant.engine.sequence import Sequence, State
+from assistant.engine.stream import TextStream
+from assistant.errors import EngineFailed, EngineStopped, QueueFull, SwapboardError
+from assistant.messages import FinishReason
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = 2
+"""Seconds a refused client is told to wait: about what it takes for a short answer to end."""
+
+
+class Engine:
+    """Continuous batching over one frozen base.
+
+    `submit`, `cancel` and `stats` may be called from any thread; everything else happens on the worker.
+
+    Args:
+        max_queue: most sequences that wait; beyond it `submit` raises QueueFull.
+    """
+
+    def __init__(
+        self, base: Base, runner: Runner, pool: AdapterPool, max_batch: int, max_queue: int, prefill_chunk: int
+    ) -> None:
+        self.base = base
+        self.pool = pool
+        self.scheduler = Scheduler(pool, runner.cache, max_batch, prefill_chunk)
+        self._runner = runner
+        self._max_queue = max_queue
+        self._inbox: list[Sequence] = []
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._is_stopping = False
+        self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._steps = self._prefilled = self._decoded = 0
+        self._batch_rows: Counter[int] = Counter()
+        pool.on_change = self.wake
+
+    def start(self) -> None:
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End every request with EngineStopped; returns when the worker has ended."""
+        self._is_stopping = True
+        self.wake()
+        if self._worker.is_alive():
+            self._worker.join()
+        self._take_in()
+        error = EngineStopped("the server is shutting down")
+        self._fail_running(error)
+        for sequence in list(self.scheduler.waiting):
+            self.scheduler.finish(sequence, State.FAILED)
+            sequence.emit(error)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Raises QueueFull or EngineStopped."""
+        with self._lock:
+            if self._is_stopping:
+                raise EngineStopped("the server is shutting down")
+            waiting = len(self.scheduler.waiting) + len(self._inbox)
+            free = self.scheduler.max_batch - len(self.scheduler.running)
+            if waiting >= self._max_queue + free:
+                raise QueueFull(f"{waiting} requests wait already; retry in {RETRY_AFTER} s", RETRY_AFTER)
+            self._inbox.append(sequence)
+        self.wake()
+
+    def cancel(self, sequence: Sequence) -> None:
+        """The sequence takes part in no further step."""
+        sequence.cancel()
+        self.wake()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def stats(self) -> BackendStats:
+        entries = self.pool.entries()
+        return BackendStats(
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting) + len(self._inbox),
+            steps=self._steps,
+            prefilled_tokens=self._prefilled,
+            decoded_tokens=self._decoded,
+            evictions=self.pool.evictions,
+            resident_bytes=sum(entry.nbytes for entry in entries),
+            resident_adapters=sum(entry.weights is not None for entry in entries),
+            batch_rows=dict(self._batch_rows),
+        )
+
+    def step(self) -> bool:
+        """Schedule, run, postprocess. False when there was nothing to run."""
+        rows = self.scheduler.schedule()
+        if not rows:
+            return False
+        logits = self._runner.run(rows)
+        sampling = [row for row in rows if row.samples]
+        ids = pick(logits, [row.sequence for row in sampling])
+        self._postprocess(rows, dict(zip((row.sequence.id for row in sampling), ids, strict=True)))
+        return True
+
+    def check_integrity(self) -> None:
+        """Raises RuntimeError where pool and cache disagree with what is running."""
+        self.pool.check_integrity()
+        self._runner.cache.check_integrity()
+        leases = sum(s.lease is not None for s in self.scheduler.running)
+        if leases != sum(entry.leases for entry in self.pool.entries()):
+            raise RuntimeError(f"{leases} running sequences hold leases; {self.pool!r}")
+
+    def _postprocess(self, rows: list[Row], picked: dict[int, int]) -> None:
+        self._steps += 1
+        self._batch_rows[len(rows)] += 1
+        for row in rows:
+            sequence = row.sequence
+            self._prefilled += row.count if sequence.is_prefilling else 0
+            self.scheduler.advance(row)
+            if row.samples:
+                self._decoded += 1
+                self._append(sequence, picked[sequence.id])
+
+    def _append(self, sequence: Sequence, token: int) -> None:
+        """Take the next token into the answer; end it where it is complete."""
+        if not sequence.generated:
+            sequence.first_token = time.perf_counter()
+        sequence.tokens.append(token)
+        if sequence.stream is None:
+            sequence.stream = TextStream(self.base.tokenizer, sequence.decoding.stop)
+        stream: TextStream = sequence.stream
+        reason: FinishReason | None = None
+        if token in self.base.stop_ids:
+            reason = "stop"
+        elif text := stream.push(token):
+            sequence.emit(text)
+        if stream.is_stopped:
+            reason = "stop"
+        elif reason is None and sequence.generated >= sequence.max_tokens:
+            reason = "length"
+        if reason is not None:
+            if text := stream.finish():
+                sequence.emit(text)
+            finished = sequence.summary(reason)
+            self.scheduler.finish(sequence, State.FINISHED)
+            sequence.emit(finished)
+
+    # The worker ----------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while not self._is_stopping:
+            self._news.clear()
+            self._take_in()
+            try:
+                is_busy = self.step()
+            except Exception as failure:
+                log.exception("a step failed")
+                self._fail_running(EngineFailed(f"the step failed: {failure!r}"))
+                is_busy = True
+            if not is_busy:
+                self._news.wait()
+
+    def _take_in(self) -> None:
+        with self._lock:
+            arrived, self._inbox = self._inbox, []
+        for sequence in arrived:
+            self.scheduler.add(sequence)
+
+    def _fail_running(self, error: SwapboardError) -> None:
+        for sequence in list(self.scheduler.running):
+            self.scheduler.finish(sequence, State.FAILED)
+            sequence.emit(error)

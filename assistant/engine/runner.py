@@ -1,0 +1,161 @@
+"""The only call to the model: rows in, logits out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assistant.adapter_pool.loader import kv_shapes
+from assistant.base_model import Base
+from assistant.engine import soft_prompt
+from assistant.engine.attention import NAME, Block, Layout
+from assistant.engine.kv_cache import KVCache
+from assistant.engine.mixed_lora import MixedLora
+from assistant.engine.scheduler import Row
+from assistant.errors import BaseModelError
+
+
+class Runner:
+    """Runs packed steps on the frozen base.
+
+    Takes the model over until `close`: its attention reads the cache slots and its linear layers carry hooks.
+
+    Args:
+        slots, length: size of the key-value cache, see `KVCache`.
+
+    Raises:
+        BaseModelError: the architecture does not compute the same through the cache as it does on its own.
+    """
+
+    def __init__(self, base: Base, slots: int, length: int) -> None:
+        self.model = base.model
+        self._attention = base.model.config._attn_implementation
+        self.cache = KVCache(kv_shapes(base.model), slots, length, base.model.dtype, base.model.device)
+        self._lora = MixedLora(base.model)
+        expected = self._plain_logits()
+        self.model.set_attn_implementation(NAME)
+        try:
+            self._check(expected)
+        except BaseException:
+            self.close()
+            raise
+
+    @torch.inference_mode()
+    def run(self, rows: list[Row]) -> Tensor:
+        """One forward pass.
+
+        Returns:
+            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`.
+        """
+        # Decoding rows first and by slot, so that neighbours share their attention.
+        order = sorted(range(len(rows)), key=lambda i: (rows[i].count > 1, rows[i].sequence.slot))
+        ordered = [rows[i] for i in order]
+        self._place_prefixes(ordered)
+        ids = torch.tensor([[t for row in ordered for t in soft_prompt.token_ids(row)]], device=self.model.device)
+        ends, total = [], 0
+        for row in ordered:
+            total += row.count
+            if row.samples:
+                ends.append(total - 1)
+        # A step in which no row samples still needs an index to keep; its logits are dropped.
+        picked = torch.tensor(ends or [total - 1], device=self.model.device)
+        self._prepare_lora(ordered, picked)
+        logits = self._forward(soft_prompt.embed(self.model.get_input_embeddings(), ids, ordered), ordered, picked)
+        sampling = [i for i in order if rows[i].samples]
+        if not sampling:
+            return logits[:0]
+        back = sorted(range(len(sampling)), key=lambda i: sampling[i])
+        return logits[back]
+
+    def close(self) -> None:
+        """Leave the model as it was found."""
+        self._lora.close()
+        self.model.set_attn_implementation(self._attention)
+
+    def _forward(self, embeddings: Tensor, rows: list[Row], picked: Tensor) -> Tensor:
+        layout = self._layout(rows)
+        output = self.model(
+            inputs_embeds=embeddings,
+            position_ids=layout.positions.unsqueeze(0),
+            use_cache=False,
+            logits_to_keep=picked,
+            layout=layout,
+        )
+        return output.logits[0].float()
+
+    def _prepare_lora(self, rows: list[Row], picked: Tensor) -> None:
+        adapters = {
+            row.sequence.lease.adapter.digest: row.sequence.lease.weights
+            for row in rows
+            if row.sequence.lease is not None and row.sequence.lease.weights.lora
+        }
+        self._lora.prepare(adapters, [(row.sequence.key, row.count) for row in rows], picked)
+
+    def _place_prefixes(self, rows: list[Row]) -> None:
+        for row in rows:
+            lease = row.sequence.lease
+            if lease is not None and lease.weights.preset == row.start > 0:
+                self.cache.write_prefix(row.sequence.slot or 0, lease.weights.keys, lease.weights.values)
+
+    def _layout(self, rows: list[Row]) -> Layout:
+        device = self.model.device
+        slots = torch.tensor([row.sequence.slot for row in rows for _ in range(row.count)], device=device)
+        positions = torch.cat([torch.arange(row.start, row.start + row.count, device=device) for row in rows])
+        blocks: list[Block] = []
+        offset = i = 0
+        while i < len(rows):
+            stop = i + 1
+            while stop < len(rows) and rows[stop].count == 1 and _follows(rows[stop - 1], rows[stop]):
+                stop += 1
+            tokens = sum(row.count for row in rows[i:stop])
+            blocks.append(
+                Block(
+                    slot=rows[i].sequence.slot or 0,
+                    count=stop - i,
+                    offset=offset,
+                    tokens=rows[i].count,
+                    positions=positions[offset : offset + tokens],
+                    length=max(row.start + row.count for row in rows[i:stop]),
+                )
+            )
+            offset, i = offset + tokens, stop
+        return Layout(self.cache, slots, positions, blocks)
+
+    # The self-check ------------------------------------------------------------------------------
+
+    def _plain_logits(self) -> Tensor:
+        with torch.inference_mode():
+            return self.model(input_ids=self._probe()[None], use_cache=False).logits[0].float()
+
+    def _probe(self) -> Tensor:
+        """Token ids spread over the vocabulary."""
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        length = min(12, self.cache.length)
+        return torch.arange(1, length + 1, device=self.model.device) * 7919 % vocabulary
+
+    @torch.inference_mode()
+    def _check(self, expected: Tensor) -> None:
+        """An architecture that goes past our attention would answer wrongly without a word: find out now."""
+        probe, got = self._probe(), []
+        for chunk in probe.split(5):
+            start = len(got)
+            layout_positions = torch.arange(start, start + len(chunk), device=probe.device)
+            block = Block(0, 1, 0, len(chunk), layout_positions, start + len(chunk))
+            layout = Layout(self.cache, torch.zeros_like(layout_positions), layout_positions, [block])
+            embeddings = self.model.get_input_embeddings()(chunk[None])
+            output = self.model(
+                inputs_embeds=embeddings, position_ids=layout_positions[None], use_cache=False, layout=layout
+            )
+            got.extend(output.logits[0].float())
+        # bfloat16 keeps 8 bits: through some tens of layers two orders of summation differ by a few per cent.
+        tolerance = 1e-3 if self.model.dtype == torch.float32 else 0.1
+        scale = expected.abs().max()
+        if len(got) != len(expected) or (torch.stack(got) - expected).abs().max() > tolerance * scale:
+            raise BaseModelError(
+                f"{type(self.model).__name__} does not compute the same through the key-value cache as on its own; "
+                "allowed: decoder-only models that use transformers' attention interface"
+            )
+
+
+def _follows(first: Row, second: Row) -> bool:
+    return first.count == 1 and (first.sequence.slot or 0) + 1 == second.sequence.slot

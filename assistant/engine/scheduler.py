@@ -1,0 +1,120 @@
+"""Who is admitted, prefilled, decoded and finished next. Knows nothing of how a step is run; no torch."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from assistant.adapter_pool.pool import AdapterPool
+from assistant.engine.sequence import Sequence, State
+from assistant.errors import SwapboardError
+
+MOST_PASSED = 32
+"""How many later requests may pass one that waits for its adapter, before all wait with it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one step runs of one sequence: positions `start` to `start + count`.
+
+    `samples` when the last of them is the last known position, so that a next token is picked after it.
+    """
+
+    sequence: Sequence
+    start: int
+    count: int
+    samples: bool
+
+
+class Slots(Protocol):
+    """The bookkeeping side of `kv_cache.KVCache`."""
+
+    def acquire(self, sequence: Sequence) -> tuple[int, int]:
+        """A free slot and how many positions of the sequence it already holds."""
+        ...
+
+    def release(self, sequence: Sequence) -> None: ...
+
+
+class Scheduler:
+    """First come, first served; a request whose adapter is still loading lets later ones pass.
+
+    Args:
+        max_batch: most sequences running at once; the cache has at least as many slots.
+        prefill_chunk: most prompt positions run in one step, over all sequences.
+    """
+
+    def __init__(self, pool: AdapterPool, slots: Slots, max_batch: int, prefill_chunk: int) -> None:
+        self.pool = pool
+        self.slots = slots
+        self.max_batch = max_batch
+        self.prefill_chunk = prefill_chunk
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.running
+
+    def add(self, sequence: Sequence) -> None:
+        self.waiting.append(sequence)
+
+    def schedule(self) -> list[Row]:
+        """The rows of the next step, every decoding sequence first, then prompts up to the chunk."""
+        for sequence in [s for s in (*self.running, *self.waiting) if s.is_cancelled]:
+            self.finish(sequence, State.CANCELLED)
+        self._admit()
+        rows = [Row(s, s.computed, 1, True) for s in self.running if not s.is_prefilling]
+        budget = self.prefill_chunk
+        for sequence in self.running:
+            if sequence.is_prefilling and budget > 0:
+                count = min(sequence.left, budget)
+                budget -= count
+                rows.append(Row(sequence, sequence.computed, count, count == sequence.left))
+        return rows
+
+    def advance(self, row: Row) -> None:
+        """Note that a row was run."""
+        row.sequence.computed = row.start + row.count
+
+    def finish(self, sequence: Sequence, state: State) -> None:
+        """End a sequence, whatever its state, and give back what it holds. Ending twice is an error."""
+        if sequence.is_over:
+            raise RuntimeError(f"sequence {sequence.id} ended twice: {sequence.state}, then {state}")
+        if sequence.state is State.WAITING:
+            self.waiting.remove(sequence)
+        else:
+            self.running.remove(sequence)
+            self.slots.release(sequence)
+        sequence.state = state
+        if sequence.lease is not None:
+            self.pool.release(sequence.lease)
+
+    def _admit(self) -> None:
+        held_up: Sequence | None = None
+        for sequence in list(self.waiting):
+            if len(self.running) >= self.max_batch or (held_up and held_up.passed >= MOST_PASSED):
+                return
+            try:
+                if sequence.adapter is not None:
+                    sequence.lease = self.pool.try_acquire(sequence.adapter)
+                    if sequence.lease is None:
+                        held_up = held_up or sequence
+                        continue
+                    sequence.virtual = sequence.lease.weights.virtual
+            except SwapboardError as error:
+                self.finish(sequence, State.FAILED)
+                sequence.emit(error)
+                continue
+            if held_up is not None:
+                held_up.passed += 1
+            self.waiting.remove(sequence)
+            self.running.append(sequence)
+            sequence.state = State.RUNNING
+            sequence.slot, sequence.computed = self.slots.acquire(sequence)
+            if sequence.lease is not None:
+                sequence.computed = max(sequence.computed, sequence.lease.weights.preset)
+            sequence.cached = max(sequence.computed - sequence.virtual, 0)
+            sequence.admitted = time.perf_counter()

@@ -1,0 +1,110 @@
+"""One request on its way through the engine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from assistant.adapter_pool.pool import Lease
+from assistant.backends.base import Finished
+from assistant.catalog import Adapter
+from assistant.errors import SwapboardError
+from assistant.messages import Decoding, FinishReason, Timing, Usage
+
+_ids = itertools.count()
+
+
+class State(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(eq=False)
+class Sequence:
+    """A prompt, and the answer as it grows.
+
+    Positions count virtual tokens first (a soft prompt's, `virtual` of them), then `tokens`.
+    `computed` positions lie in the cache slot; the rest are still to be run.
+
+    `stream` (text so far) and `generator` (random numbers) are set by the engine when first needed.
+
+    Args:
+        prompt: token ids.
+        adapter: None for the base.
+        max_tokens: most tokens of the answer.
+        emit: receives text pieces and at the end one `Finished` or the error; called on the engine's thread.
+    """
+
+    prompt: tuple[int, ...]
+    adapter: Adapter | None
+    decoding: Decoding
+    max_tokens: int
+    emit: Callable[[str | Finished | SwapboardError], None]
+    virtual: int = 0
+    id: int = field(default_factory=lambda: next(_ids))
+    state: State = State.WAITING
+    tokens: list[int] = field(init=False)
+    computed: int = 0
+    cached: int = 0
+    passed: int = 0
+    slot: int | None = None
+    lease: Lease | None = None
+    is_cancelled: bool = False
+    stream: Any = None
+    generator: Any = None
+    submitted: float = field(default_factory=time.perf_counter)
+    admitted: float = 0.0
+    first_token: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.tokens = list(self.prompt)
+
+    @property
+    def key(self) -> str | None:
+        """What the cache content depends on besides the tokens."""
+        return self.adapter.digest if self.adapter else None
+
+    @property
+    def length(self) -> int:
+        """Positions known so far, virtual ones included."""
+        return self.virtual + len(self.tokens)
+
+    @property
+    def left(self) -> int:
+        """Positions still to be run; 1 while decoding."""
+        return self.length - self.computed
+
+    @property
+    def generated(self) -> int:
+        return len(self.tokens) - len(self.prompt)
+
+    @property
+    def is_prefilling(self) -> bool:
+        return self.left > 1 or not self.generated
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in (State.FINISHED, State.CANCELLED, State.FAILED)
+
+    def cancel(self) -> None:
+        """Ask for the end; the engine honours it before its next step. Safe from any thread."""
+        self.is_cancelled = True
+
+    def summary(self, reason: FinishReason) -> Finished:
+        now = time.perf_counter()
+        return Finished(
+            reason,
+            Usage(prompt_tokens=len(self.prompt), cached_tokens=self.cached, completion_tokens=self.generated),
+            Timing(
+                queued=(self.admitted or now) - self.submitted,
+                first_token=(self.first_token or now) - self.submitted,
+                total=now - self.submitted,
+            ),
+        )
