@@ -1,0 +1,148 @@
+"""The database under the store: connections, transactions, migrations, and errors in our own words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NoSuchModuleError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from assistant.errors import SettingsError, StoreUnavailable
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+OUR_MISTAKES = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
+"""Errors that say the query is wrong, not that the database is away."""
+
+
+class Database:
+    """Thread-safe. `reading()` and `writing()` give a connection inside one transaction.
+
+    `busy_timeout` is how many seconds a SQLite writer waits for another one.
+    """
+
+    def __init__(self, url: str, busy_timeout: float = 10.0) -> None:
+        """Opens nothing yet.
+
+        Raises:
+            SettingsError: the URL is malformed, its driver is missing, or it names a SQLite database in memory.
+            StoreUnavailable: the folder of a SQLite file cannot be made.
+        """
+        try:
+            parsed = make_url(url)
+            self.engine = create_engine(parsed)
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            raise SettingsError(
+                f"database URL {url!r}: {error}; allowed: sqlite:///path/to/file.db or postgresql+psycopg://…"
+            ) from error
+        if parsed.get_backend_name() == "sqlite":
+            _prepare_sqlite(self.engine, parsed, busy_timeout)
+        self._writer = self.engine.execution_options(is_writer=True)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Raises StoreUnavailable where the database does not answer."""
+        with self._told_plainly("read"), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Commits at the end of the block; once it is left without an error, the data is on disk.
+
+        Raises:
+            StoreUnavailable: the database is locked, full, read-only or gone; nothing of the block was saved.
+        """
+        with self._told_plainly("saved"), self._writer.begin() as connection:
+            yield connection
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest revision; all of it or nothing.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or a newer Swapboard has written it.
+        """
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.set_main_option("path_separator", "os")
+        try:
+            with self.writing() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise StoreUnavailable(
+                f"the database cannot be brought up to date: {error}; "
+                f"this Swapboard knows revisions up to {newest_revision()}"
+            ) from error
+
+    @property
+    def revision(self) -> str | None:
+        """The revision of the tables; None where there are none yet."""
+        with self.reading() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _told_plainly(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise StoreUnavailable(f"nothing was {what}: all database connections are in use") from error
+        except DBAPIError as error:
+            if isinstance(error, OUR_MISTAKES):
+                raise
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise StoreUnavailable(f"nothing was {what}: {error.orig} ({where})") from error
+
+
+def newest_revision() -> str | None:
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def _prepare_sqlite(engine: Engine, url: URL, busy_timeout: float) -> None:
+    if url.database in (None, "", ":memory:"):
+        raise SettingsError(
+            f"database URL 'sqlite:///{url.database or ''}': every thread would see its own; give sqlite:/// a file"
+        )
+    folder = Path(str(url.database)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreUnavailable(f"the folder of the database cannot be made: {error}") from error
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        assert isinstance(connection, sqlite3.Connection)  # for the type checker: the driver is SQLite's
+        # The driver would begin transactions late and never around DDL; `begin` below does it instead.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+        connection.execute("PRAGMA journal_mode=WAL")
+        # With FULL, a committed turn survives a power cut; NORMAL under WAL may lose the last ones.
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer takes its lock at once: one that has read first may not wait for another, it fails.
+        is_writer = connection.get_execution_options().get("is_writer", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer else "BEGIN")
