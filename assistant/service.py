@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from assistant.backends.base import Backend, Finished, Generation, Residency
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import InvalidRequest, QueueFull, StoreUnavailable, SwapboardError
+from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
     AUTO,
     BASE,
@@ -118,7 +118,8 @@ class ChatService:
         self.prompter = prompter
         self.router = router
         self.store = store
-        self.listeners: list[Callable[[StreamEvent], None]] = []
+        self.listeners: list[Callable[[ChatRequest | CompletionRequest, StreamEvent], None]] = []
+        """Called with every event of every request. A cancelled one ends in a `Failed` that only they are told."""
         self.is_ready = False
 
     async def start(self) -> None:
@@ -184,7 +185,7 @@ class ChatService:
             turn_id = await asyncio.to_thread(self.store.begin_turn, request, self.backend.base_digest)
             steps = await asyncio.to_thread(plan, request)
             for index, step in enumerate(steps):
-                yield self._tell(PartStarted(index=index, of=len(steps), route=step.route, digest=step.digest))
+                yield self._tell(request, PartStarted(index=index, of=len(steps), route=step.route, digest=step.digest))
                 text = ""
                 async with aclosing(self.backend.generate(step.generation)) as pieces:
                     async for piece in pieces:
@@ -193,11 +194,11 @@ class ChatService:
                             continue
                         text += piece
                         partial = [step.part(text, "cancelled", Usage(), Timing())]
-                        yield self._tell(TextDelta(index=index, text=piece))
+                        yield self._tell(request, TextDelta(index=index, text=piece))
                 partial = []
-                yield self._tell(PartFinished(index=index, part=parts[-1]))
+                yield self._tell(request, PartFinished(index=index, part=parts[-1]))
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts)
-            yield self._tell(Done(turn_id=turn_id, parts=tuple(parts)))
+            yield self._tell(request, Done(turn_id=turn_id, parts=tuple(parts)))
         except SwapboardError as error:
             failed = Failed(
                 status=error.status,
@@ -207,8 +208,9 @@ class ChatService:
                 turn_id=turn_id,
             )
             await self._record_end(turn_id, [*parts, *partial], failed)
-            yield self._tell(failed)
+            yield self._tell(request, failed)
         except (asyncio.CancelledError, GeneratorExit):
+            self._tell(request, CANCELLED.model_copy(update={"turn_id": turn_id}))
             await asyncio.shield(self._record_end(turn_id, [*parts, *partial], CANCELLED))
             raise
 
@@ -218,7 +220,7 @@ class ChatService:
             return
         try:
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts, failed)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, NotFound) as error:  # NotFound: deleted with its conversation meanwhile
             log.error("turn %s ended with %s and could not be recorded: %s", turn_id, failed.code, error)
 
     def _chat_steps(self, request: ChatRequest) -> list[Step]:
@@ -256,9 +258,9 @@ class ChatService:
         caps_length = "max_tokens" not in wanted.model_fields_set
         return Step(route, Generation(tuple(prompt), adapter, decoding, caps_length))
 
-    def _tell(self, event: StreamEvent) -> StreamEvent:
+    def _tell(self, request: ChatRequest | CompletionRequest, event: StreamEvent) -> StreamEvent:
         for listener in self.listeners:
-            listener(event)
+            listener(request, event)
         return event
 
 
