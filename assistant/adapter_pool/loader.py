@@ -97,9 +97,7 @@ class Loader:
 
     def build(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> AdapterWeights:
         """Weights from what the files hold; checks types, names, shapes and values."""
-        for name, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
-                raise AdapterBroken(f"{name} holds NaN or infinite values")
+        check_finite(tensors)
         kind = config.get("peft_type")
         if kind == LORA:
             return self._lora(config, tensors)
@@ -167,6 +165,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise AdapterBroken(f"{path.name} is no safetensors file: {error}") from error
+
+
+def check_finite(tensors: dict[str, Tensor]) -> None:
+    """Raises AdapterBroken where a value is NaN or infinite: one such row would spoil its whole answer."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise AdapterBroken(f"{name} holds NaN or infinite values")
 
 
 def _pattern(config: dict[str, Any], field: str, name: str, default: Any) -> Any:

@@ -16,7 +16,7 @@ from assistant.engine.scheduler import Row, Scheduler
 from assistant.engine.sequence import Sequence, State
 from assistant.engine.stream import TextStream
 from assistant.errors import EngineFailed, EngineStopped, QueueFull, SwapboardError
-from assistant.messages import FinishReason
+from assistant.messages import BASE, FinishReason
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,12 @@ class Engine:
         if not rows:
             return False
         logits = self._runner.run(rows)
-        sampling = [row for row in rows if row.samples]
-        ids = pick(logits, [row.sequence for row in sampling])
-        self._postprocess(rows, dict(zip((row.sequence.id for row in sampling), ids, strict=True)))
+        sampling = [row.sequence for row in rows if row.samples]
+        finite = logits.isfinite().all(-1).tolist()
+        ids = pick(logits, sampling)
+        self._postprocess(
+            rows, {s.id: token if ok else None for s, token, ok in zip(sampling, ids, finite, strict=True)}
+        )
         return True
 
     def check_integrity(self) -> None:
@@ -119,16 +122,20 @@ class Engine:
         if leases != sum(entry.leases for entry in self.pool.entries()):
             raise RuntimeError(f"{leases} running sequences hold leases; {self.pool!r}")
 
-    def _postprocess(self, rows: list[Row], picked: dict[int, int]) -> None:
+    def _postprocess(self, rows: list[Row], picked: dict[int, int | None]) -> None:
         self._steps += 1
         self._batch_rows[len(rows)] += 1
         for row in rows:
             sequence = row.sequence
             self._prefilled += row.count if sequence.is_prefilling else 0
             self.scheduler.advance(row)
-            if row.samples:
+            if row.samples and (token := picked[sequence.id]) is not None:
                 self._decoded += 1
-                self._append(sequence, picked[sequence.id])
+                self._append(sequence, token)
+            elif row.samples:
+                self.scheduler.finish(sequence, State.FAILED)
+                name = sequence.adapter.name if sequence.adapter else BASE
+                sequence.emit(EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended"))
 
     def _append(self, sequence: Sequence, token: int) -> None:
         """Take the next token into the answer; end it where it is complete."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from assistant.engine.sequence import Sequence
+from assistant.engine.sequence import Sequence, State
 
 
 @dataclass
@@ -51,10 +52,9 @@ class KVCache:
     def __init__(
         self, layers: list[tuple[int, int]], slots: int, length: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        # Left uninitialised on purpose: pages nobody writes to take no memory.
         shapes = [(slots, heads, length, dim) for heads, dim in layers]
-        self.keys = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
-        self.values = [torch.empty(shape, dtype=dtype, device=device) for shape in shapes]
+        self.keys = [zeros(shape, dtype, device) for shape in shapes]
+        self.values = [zeros(shape, dtype, device) for shape in shapes]
         self.length = length
         self.slots = [Slot(index) for index in range(slots)]
         self._clock = itertools.count(1)
@@ -80,6 +80,8 @@ class KVCache:
         """Free the sequence's slot and remember what lies in it."""
         slot = self._slot_of(sequence)
         slot.tokens = sequence.tokens[: max(sequence.computed - sequence.virtual, 0)]
+        if not sequence.generated or sequence.state is State.FAILED:
+            self._wipe(slot, sequence.computed)
         slot.owner, slot.used = None, next(self._clock)
 
     def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, positions: Tensor) -> None:
@@ -104,6 +106,20 @@ class KVCache:
             raise RuntimeError(f"sequence {sequence.id} does not hold slot {sequence.slot}")
         return self.slots[sequence.slot]
 
+    def _wipe(self, slot: Slot, length: int) -> None:
+        """Forget what was not shown to be finite: a shorter row reads past its end and multiplies by zero,
+        which NaN and infinity survive."""
+        slot.key, slot.tokens = None, []
+        for store in (*self.keys, *self.values):
+            store[slot.index, :, :length] = 0
+
     def _copy(self, source: Slot, target: Slot, length: int) -> None:
         for store in (*self.keys, *self.values):
             store[target.index, :, :length] = store[source.index, :, :length]
+
+
+def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that take memory only where they are written to: `torch.zeros` would touch every page."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.from_numpy(np.zeros((*shape[:-1], shape[-1] * dtype.itemsize), dtype=np.uint8)).view(dtype)

@@ -23,7 +23,7 @@ from assistant.adapter_pool.weights import AdapterWeights, linear_layers
 class Group:
     """Neighbouring rows of one step that share the products over `ranks`.
 
-    `mask` is (rows, ranks) of 0 and 1; None where all of the rows have the one adapter of that slice.
+    `mask` is (rows, ranks), True where a column is another row's; None where all rows have the slice's one adapter.
     """
 
     rows: slice
@@ -99,11 +99,11 @@ class MixedLora:
             used = [self._ranks[digest] for digest, _ in rows[:singles] if digest in self._ranks]
             if used:
                 ranks = slice(min(r.start for r in used), max(r.stop for r in used))
-                mask = torch.zeros(singles, ranks.stop - ranks.start)
+                mask = torch.ones(singles, ranks.stop - ranks.start, dtype=torch.bool)
                 for i, (digest, _) in enumerate(rows[:singles]):
                     if digest in self._ranks:
                         own = self._ranks[digest]
-                        mask[i, own.start - ranks.start : own.stop - ranks.start] = 1
+                        mask[i, own.start - ranks.start : own.stop - ranks.start] = False
                 groups.append(Group(slice(0, singles), ranks, mask))
             start = singles
         for digest, count in rows[singles:]:
@@ -122,7 +122,8 @@ class MixedLora:
             for group in groups:
                 hidden = F.linear(x[group.rows].to(a.dtype), a[group.ranks])
                 if group.mask is not None:
-                    hidden *= group.mask
+                    # Filled, not multiplied: zero times another adapter's infinity would spoil this row.
+                    hidden.masked_fill_(group.mask, 0.0)
                 y[group.rows] += hidden @ b[group.ranks]
             return y.view_as(output)
 

@@ -83,12 +83,12 @@ class Scheduler:
         """End a sequence, whatever its state, and give back what it holds. Ending twice is an error."""
         if sequence.is_over:
             raise RuntimeError(f"sequence {sequence.id} ended twice: {sequence.state}, then {state}")
-        if sequence.state is State.WAITING:
+        was, sequence.state = sequence.state, state
+        if was is State.WAITING:
             self.waiting.remove(sequence)
         else:
             self.running.remove(sequence)
             self.slots.release(sequence)
-        sequence.state = state
         if sequence.lease is not None:
             self.pool.release(sequence.lease)
 

@@ -1,0 +1,124 @@
+"""The door of the adapters folder: what comes in is checked first and appears whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from assistant.adapter_pool import archive, convert
+from assistant.adapter_pool.loader import Loader, check_finite, read_tensors
+from assistant.catalog import (
+    CARD_FILE,
+    SERVED_TYPES,
+    WEIGHTS_FILE,
+    Adapter,
+    Catalog,
+    check_name,
+    content_digest,
+    read_adapter,
+    read_card,
+)
+from assistant.errors import AdapterBroken, AdapterError, AdapterRejected, UnknownAdapter
+
+STAGING_PREFIX = ".incoming-"
+
+
+class Intake:
+    """Admits adapters into a catalogue, and deletes them.
+
+    Args:
+        fresh_base: gives a float32 copy of the base for converting; called only when one is needed.
+        max_bytes: most bytes of an adapter, unpacked.
+    """
+
+    def __init__(
+        self, catalog: Catalog, loader: Loader, fresh_base: Callable[[], PreTrainedModel], max_bytes: int
+    ) -> None:
+        self.catalog = catalog
+        self._loader = loader
+        self._fresh_base = fresh_base
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+
+    def admit(self, source: Path, name: str | None = None) -> Adapter:
+        """Take in a zip or a folder, as `name` or under its own; an adapter of that name is replaced.
+
+        Raises:
+            AdapterRejected: it cannot be served; says why. Nothing of it is kept.
+        """
+        name = name or (source.name if source.is_dir() else source.stem)
+        check_name(name)
+        self.catalog.folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.catalog.folder))
+        try:
+            folder = staging / name
+            folder.mkdir()
+            if source.is_dir():
+                self._copy(source, folder)
+            elif source.is_file():
+                archive.unpack(source, folder, self._max_bytes)
+            else:
+                raise AdapterRejected(f"no file or folder {str(source)!r}; allowed: a zip or a PEFT folder")
+            self._check(folder)
+            with self._lock:
+                self._swap_in(folder, staging)
+        except AdapterRejected:
+            raise
+        except (AdapterError, OSError) as error:
+            raise AdapterRejected(f"adapter {name!r} is refused: {error}") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return self.catalog.get(name)
+
+    def delete(self, name: str) -> None:
+        """Remove a folder, broken ones included. Raises UnknownAdapter."""
+        with self._lock:
+            folder = self.catalog.folder / name
+            if not folder.is_dir() or name not in {adapter.name for adapter in self.catalog.adapters()}:
+                raise UnknownAdapter(f"no adapter named {name!r} to delete")
+            doomed = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.catalog.folder))
+            folder.rename(doomed / name)
+        shutil.rmtree(doomed)
+
+    def _copy(self, source: Path, folder: Path) -> None:
+        total = 0
+        for path in sorted(source.iterdir()):
+            archive.check_file_name(path.name)
+            if path.name not in archive.KEPT_FILES:
+                continue
+            if path.is_symlink() or not path.is_file():
+                raise AdapterRejected(f"{path.name} is no plain file")
+            total += path.stat().st_size
+            if total > self._max_bytes:
+                raise AdapterRejected(f"the adapter takes more than {self._max_bytes} bytes")
+            shutil.copyfile(path, folder / path.name)
+
+    def _check(self, folder: Path) -> None:
+        """Everything that serving will need, before the folder is seen by anyone."""
+        adapter = read_adapter(folder)
+        if adapter.error is not None and adapter.type in ("?", *SERVED_TYPES):
+            raise AdapterBroken(adapter.error)
+        if adapter.type not in SERVED_TYPES:
+            check_finite(read_tensors(folder / WEIGHTS_FILE))
+            conversion = convert.convert(folder, self._fresh_base())
+            card = read_card(folder).model_copy(update={"conversion": conversion})
+            (folder / CARD_FILE).write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
+            adapter = read_adapter(folder)
+        self._loader.load(replace(adapter, digest=content_digest(folder)))
+
+    def _swap_in(self, folder: Path, staging: Path) -> None:
+        target = self.catalog.folder / folder.name
+        if target.exists():
+            target.rename(staging / "replaced")
+        try:
+            folder.rename(target)
+        except OSError:
+            if (staging / "replaced").exists():
+                (staging / "replaced").rename(target)
+            raise
