@@ -198,21 +198,22 @@ class ChatService:
                 partial = []
                 yield self._tell(request, PartFinished(index=index, part=parts[-1]))
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts)
-            yield self._tell(request, Done(turn_id=turn_id, parts=tuple(parts)))
+            end: Done | Failed = Done(turn_id=turn_id, parts=tuple(parts))
         except SwapboardError as error:
-            failed = Failed(
+            end = Failed(
                 status=error.status,
                 code=error.code,
                 message=str(error),
                 retry_after=error.retry_after if isinstance(error, QueueFull) else None,
                 turn_id=turn_id,
             )
-            await self._record_end(turn_id, [*parts, *partial], failed)
-            yield self._tell(request, failed)
+            await self._record_end(turn_id, [*parts, *partial], end)
         except (asyncio.CancelledError, GeneratorExit):
             self._tell(request, CANCELLED.model_copy(update={"turn_id": turn_id}))
             await asyncio.shield(self._record_end(turn_id, [*parts, *partial], CANCELLED))
             raise
+        # Outside the try: a reader that leaves once it has the end cancels nothing.
+        yield self._tell(request, end)
 
     async def _record_end(self, turn_id: str | None, parts: Sequence[Part], failed: Failed) -> None:
         """Record how a turn ended when it did not end well. The user is told either way."""

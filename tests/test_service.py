@@ -102,3 +102,17 @@ async def test_raw_text_is_continued_without_the_chat_template(adapters):
     assert service.backend.seen[0].prompt == tuple(map(ord, "once"))
     events = await collect(service.complete(CompletionRequest(prompt="once", adapter=AUTO)))
     assert events[-1].status == 400
+
+
+async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters):
+    service, heard = fake_service(adapters, EchoBackend(pace=0.001)), []
+    service.listeners.append(lambda request, event: heard.append((request, event.kind)))
+    left_early, left_late = ask("one"), ask("two")
+    async with aclosing(service.reply(left_early)) as stream:
+        await anext(stream)
+    async with aclosing(service.reply(left_late)) as stream:
+        async for event in stream:
+            if isinstance(event, Done):
+                break
+    assert [kind for request, kind in heard if request is left_early] == ["part_started", "failed"]
+    assert [kind for request, kind in heard if request is left_late][-2:] == ["part_finished", "done"]
