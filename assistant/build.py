@@ -1,0 +1,60 @@
+"""Settings → a whole service over the embedded engine. The app, the harness and the benchmarks start here."""
+
+from __future__ import annotations
+
+import torch
+
+from assistant.adapter_pool.intake import Intake
+from assistant.adapter_pool.loader import Loader
+from assistant.backends.local import LocalBackend
+from assistant.base_model import load_base
+from assistant.catalog import Catalog
+from assistant.feedback.store import Store
+from assistant.prompt import Prompter
+from assistant.retrieval.embedder import Embedder
+from assistant.router import DEFAULT_THRESHOLD, Router
+from assistant.service import ChatService
+from assistant.settings import Settings
+
+
+def build_store(settings: Settings) -> Store:
+    """The store, at its newest revision; turns that a crash cut off are marked as such."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    store = Store(settings.database)
+    store.migrate()
+    store.recover()
+    return store
+
+
+def build_service(settings: Settings, store: Store) -> ChatService:
+    """Load the base and put the parts together; `start` it before use.
+
+    Raises:
+        BaseModelError: the base cannot be found, loaded or served.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    base = load_base(settings.base, settings.dtype, settings.data_dir)
+    backend = LocalBackend(
+        base,
+        max_context=settings.max_context,
+        max_batch=settings.max_batch,
+        max_queue=settings.max_queue,
+        prefill_chunk=settings.prefill_chunk,
+        cache_slots=settings.cache_slots,
+        pool_bytes=settings.pool_bytes,
+    )
+    catalog = Catalog(settings.adapters_dir)
+    intake = Intake(
+        catalog,
+        Loader(base),
+        fresh_base=lambda: load_base(settings.base, "float32", settings.data_dir).model,
+        max_bytes=settings.max_upload_bytes,
+    )
+    embedder = Embedder(settings.embedder)
+    router = Router(
+        embedder.embed,
+        adapters=lambda: [adapter for adapter in catalog.adapters() if adapter.is_usable],
+        threshold=DEFAULT_THRESHOLD if settings.router_threshold is None else settings.router_threshold,
+    )
+    return ChatService(catalog, intake, backend, Prompter(base.tokenizer), router, store)
