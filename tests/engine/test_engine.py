@@ -1,0 +1,258 @@
+"""The engine, stepped by hand: who runs, what is reused, how requests end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from assistant.base_model import load_base
+from assistant.catalog import WEIGHTS_FILE, read_adapter
+from assistant.engine import attention
+from assistant.engine.sequence import State
+from assistant.errors import AdapterBroken, BaseModelError, EngineFailed, EngineStopped, QueueFull
+from tests import tiny
+from tests.engine.harness import Bench
+
+LONG = "A prompt of some length. " * 8
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.write_base(tmp_path_factory.mktemp("base"), "llama")
+
+
+@pytest.fixture(scope="module")
+def lora(base, tmp_path_factory):
+    return tiny.write_adapter(tmp_path_factory.mktemp("adapters") / "lora", base, tiny.lora_config(), 1)
+
+
+@pytest.fixture(scope="module")
+def prefix(base, tmp_path_factory):
+    config = tiny.soft_config("prefix", 6)
+    return tiny.write_adapter(tmp_path_factory.mktemp("adapters") / "prefix", base, config, 2, size=2.0)
+
+
+@pytest.fixture
+def bench(base):
+    bench = Bench(base)
+    yield bench
+    bench.close()
+
+
+def alone(base, prompt, adapter=None, **options):
+    bench = Bench(base)
+    answer = bench.submit(prompt, adapter, **options)
+    bench.run()
+    bench.close()
+    return answer
+
+
+def test_a_cancelled_request_takes_part_in_no_further_step(bench, lora):
+    victim, other = bench.submit("one", lora, 200), bench.submit("two", None, 200)
+    while not victim.sequence.generated:
+        bench.step()
+    bench.engine.cancel(victim.sequence)
+    held = victim.sequence.generated
+    decoded = bench.engine.stats().decoded_tokens
+    bench.step(10)
+    assert victim.sequence.generated == held and victim.sequence.state is State.CANCELLED
+    assert bench.engine.stats().decoded_tokens - decoded == 10, "only the other request was computed"
+    assert bench.pool.entries()[0].leases == 0
+    bench.engine.cancel(other.sequence)
+    bench.step()
+
+
+def test_a_waiting_request_can_be_cancelled(base):
+    bench = Bench(base, max_batch=1, slots=1)
+    first, second = bench.submit("one", None, 3), bench.submit("two", None, 3)
+    bench.step()
+    bench.engine.cancel(second.sequence)
+    bench.run()
+    assert first.finished and second.sequence.state is State.CANCELLED and second.items == []
+    bench.close()
+
+
+def test_a_long_prompt_is_read_in_chunks_while_streams_keep_flowing(base):
+    bench = Bench(base, prefill_chunk=10)
+    stream = bench.submit("short", None, 100)
+    bench.step(2)
+    prompt = bench.submit(LONG, None, 1)
+    before = stream.sequence.generated
+    bench.step(len(LONG) // 10)
+    assert stream.sequence.generated - before == len(LONG) // 10 and prompt.items
+    bench.engine.cancel(stream.sequence)
+    bench.run()
+    bench.close()
+
+
+def test_chunks_change_no_answer(base, lora):
+    expected = alone(base, LONG, lora).ids
+    for chunk in (1, 7, 64):
+        bench = Bench(base, prefill_chunk=chunk)
+        answer = bench.submit(LONG, lora)
+        bench.run()
+        assert answer.ids == expected
+        bench.close()
+
+
+@pytest.mark.parametrize("kind", ["base", "lora", "prefix"])
+def test_a_conversations_earlier_turns_are_not_read_again(bench, base, lora, prefix, kind):
+    adapter = {"base": None, "lora": lora, "prefix": prefix}[kind]
+    first = bench.submit(LONG, adapter)
+    bench.run()
+    follow_up = [*first.sequence.tokens, 5, 6, 7]
+    second = bench.submit(follow_up, adapter)
+    before = bench.engine.stats().prefilled_tokens
+    bench.run()
+    # The first answer's last token was never run: it is read with the new ones.
+    assert bench.engine.stats().prefilled_tokens - before == 4
+    assert second.finished.usage.cached_tokens == len(follow_up) - 4
+    assert second.ids == alone(base, follow_up, adapter).ids
+
+
+def test_nothing_is_reused_across_adapters_or_revisions(bench, base, lora, tmp_path):
+    revision = tiny.write_adapter(tmp_path / "lora", base, tiny.lora_config(), 9)
+    answers = []
+    for adapter in (None, lora, revision):
+        answers.append(bench.submit(LONG, adapter))
+        bench.run()
+        assert answers[-1].finished.usage.cached_tokens == 0
+        assert answers[-1].ids == alone(base, LONG, adapter).ids
+    assert len({tuple(answer.ids) for answer in answers}) == 3
+
+
+def test_two_conversations_share_a_beginning_without_spoiling_each_other(base):
+    bench = Bench(base, slots=3, max_batch=3)
+    start = bench.base.tokenizer(LONG)["input_ids"]
+    prompts = [[*start, i, i, *start[: 20 * i]] for i in range(1, 4)]
+    for _ in range(2):
+        answers = [bench.submit(prompt) for prompt in prompts]
+        bench.run()
+        for prompt, answer in zip(prompts, answers, strict=True):
+            assert answer.ids == alone(base, prompt).ids
+    assert all(answer.finished.usage.cached_tokens >= len(start) for answer in answers)
+    bench.close()
+
+
+def test_beyond_the_queue_a_request_is_refused_with_a_time_to_retry(base):
+    bench = Bench(base, max_batch=2, max_queue=3)
+    answers = [bench.submit("x", None, 2) for _ in range(5)]
+    with pytest.raises(QueueFull) as caught:
+        bench.submit("x")
+    assert caught.value.retry_after > 0 and "5 requests wait" in str(caught.value)
+    bench.run()
+    assert all(answer.finished for answer in answers)
+    bench.submit("x", None, 1)
+    bench.run()
+    bench.close()
+
+
+def test_a_later_request_passes_one_whose_adapter_is_loading(base, lora, monkeypatch):
+    bench = Bench(base)
+    gate = threading.Event()
+    load = bench.pool._load
+    monkeypatch.setattr(bench.pool, "_load", lambda adapter: (gate.wait(10), load(adapter))[1])
+    slow, quick = bench.submit("slow", lora), bench.submit("quick", None, 3)
+    bench.step(4)
+    assert quick.finished and slow.items == []
+    gate.set()
+    bench.run()
+    assert slow.finished
+    bench.close()
+
+
+def test_an_adapter_that_cannot_be_loaded_fails_its_request_and_no_other(bench, base, tmp_path):
+    folder = tiny.write_adapter(tmp_path / "bad", base, tiny.lora_config(), 1)
+    tensors = load_file(folder / WEIGHTS_FILE)
+    tensors[next(iter(tensors))][0, 0] = float("nan")
+    save_file(tensors, folder / WEIGHTS_FILE)
+    bad, good = bench.submit("x", folder), bench.submit("x")
+    bench.run()
+    assert isinstance(bad.items[-1], AdapterBroken) and "NaN" in str(bad.items[-1])
+    assert bad.text == "" and good.finished
+
+
+def test_weights_that_overflow_fail_their_own_row_only(bench, base, lora, tmp_path):
+    folder = tiny.write_adapter(tmp_path / "huge", base, tiny.lora_config(), 1, size=1e30)
+    good = [bench.submit("x", lora), bench.submit("y")]
+    bad = bench.submit("x", folder)
+    bench.run()
+    assert isinstance(bad.items[-1], EngineFailed) and "NaN or infinite" in str(bad.items[-1])
+    assert good[0].ids == alone(base, "x", lora).ids and good[1].ids == alone(base, "y").ids
+    again = [bench.submit("x" * n) for n in (1, 40, 90)]
+    bench.run()
+    assert all(answer.finished for answer in again), "nothing of it is left in the cache"
+
+
+def test_a_failing_step_ends_the_running_requests_and_the_engine_goes_on(base, monkeypatch):
+    bench = Bench(base)
+    run = bench.runner.run
+    bench.engine.start()
+    monkeypatch.setattr(bench.runner, "run", lambda rows: (_ for _ in ()).throw(ValueError("boom")))
+    broken = bench.submit("x")
+    while not broken.items:
+        pass
+    assert isinstance(broken.items[0], EngineFailed) and "boom" in str(broken.items[0])
+    monkeypatch.setattr(bench.runner, "run", run)
+    fine = bench.submit("x", None, 2)
+    while not fine.items or isinstance(fine.items[-1], str):
+        pass
+    assert fine.finished
+    bench.close()
+
+
+def test_stopping_ends_every_request(base):
+    bench = Bench(base, max_batch=1)
+    running, waiting = bench.submit("x", None, 300), bench.submit("y")
+    bench.step()
+    bench.engine.stop()
+    assert isinstance(running.items[-1], EngineStopped) and isinstance(waiting.items[-1], EngineStopped)
+    with pytest.raises(EngineStopped):
+        bench.submit("z")
+    bench.close()
+
+
+def test_stop_strings_and_limits_end_an_answer_with_their_reason(base):
+    full = alone(base, "Hello", max_tokens=20)
+    assert full.finished.finish_reason == "length" and full.finished.usage.completion_tokens == 20
+    stop = full.text[3:5]
+    stopped = alone(base, "Hello", max_tokens=20, stop=(stop,))
+    assert stopped.text == full.text[: full.text.index(stop)] and stopped.finished.finish_reason == "stop"
+
+
+def test_eviction_under_pressure_answers_right(base, tmp_path):
+    folders = [tiny.write_adapter(tmp_path / f"a{i}", base, tiny.lora_config(), i) for i in range(5)]
+    one = Bench(base)
+    size = one.pool._size_of(read_adapter(folders[0]))
+    one.close()
+    bench = Bench(base, pool_bytes=2 * size)
+    answers = [(folder, bench.submit("Hello", folder, 6)) for _ in range(2) for folder in folders]
+    bench.run()
+    for folder, answer in answers:
+        assert answer.ids == tiny.peft_answer(base, folder, list(answer.sequence.prompt), 6)
+    assert bench.pool.evictions >= 3
+    bench.close()
+
+
+def test_the_seed_decides_a_sampled_answer(base):
+    first, again, other = (alone(base, "Hello", temperature=1.0, seed=seed) for seed in (3, 3, 4))
+    assert first.ids == again.ids != other.ids
+
+
+def test_an_architecture_that_goes_past_our_attention_is_refused(base, monkeypatch):
+    loaded = load_base(str(base), "float32", base)
+    honest = attention.slot_attention
+
+    def forgets_the_cache(*args, layout, **kwargs):
+        output, _ = honest(*args, layout=layout, **kwargs)
+        return output * (0.5 if layout.positions[0] > 0 else 1.0), None
+
+    monkeypatch.setitem(attention.AttentionInterface._global_mapping, attention.NAME, forgets_the_cache)
+    with pytest.raises(BaseModelError, match="attention interface"):
+        Bench(loaded)
+    assert loaded.model.config._attn_implementation == "sdpa", "the model is left as it was found"
+    with torch.no_grad():
+        assert loaded.model(torch.tensor([[1, 2]])).logits.isfinite().all()
