@@ -1,0 +1,251 @@
+"""What may come in by upload, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import zipfile
+from pathlib import Path
+
+import peft
+import pytest
+from safetensors.torch import load_file, save_file
+
+from assistant.adapter_pool.intake import Intake
+from assistant.adapter_pool.loader import Loader
+from assistant.base_model import load_base
+from assistant.catalog import CARD_FILE, CONFIG_FILE, README_FILE, WEIGHTS_FILE, Catalog
+from assistant.errors import AdapterRejected, UnknownAdapter
+from tests import tiny
+from tests.engine.harness import Bench
+
+MAX_BYTES = 200_000
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def good(base, tmp_path_factory):
+    return tiny.write_adapter(tmp_path_factory.mktemp("source") / "good", base, tiny.lora_config(), 1)
+
+
+@pytest.fixture
+def intake(base, tmp_path):
+    loaded = load_base(str(base), "float32", tmp_path)
+    catalog = Catalog(tmp_path / "adapters")
+    yield Intake(catalog, Loader(loaded), lambda: load_base(str(base), "float32", tmp_path).model, MAX_BYTES)
+    assert all(not child.name.startswith(".") for child in catalog.folder.glob("*")), "nothing is left in staging"
+
+
+def zipped(folder: Path, target: Path, inside: str = "") -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"{inside}{file.name}")
+    return target
+
+
+def copy(good: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(good, tmp_path / "copy")
+
+
+def edit(folder: Path, file: str = CONFIG_FILE, **fields: object) -> Path:
+    path = folder / file
+    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **fields}))
+    return folder
+
+
+@pytest.mark.parametrize("inside", ["", "my-adapter/"])
+def test_a_zip_becomes_an_adapter(intake, good, tmp_path, inside):
+    adapter = intake.admit(zipped(good, tmp_path / "mine.zip", inside))
+    assert adapter.name == "mine" and adapter.rank == 4
+    assert {file.name for file in adapter.folder.iterdir()} <= {CONFIG_FILE, WEIGHTS_FILE, README_FILE}
+
+
+def test_a_folder_becomes_an_adapter_under_the_name_asked_for(intake, good):
+    assert intake.admit(good, "other").digest == intake.catalog.get("other").digest
+
+
+def test_a_new_upload_under_the_same_name_is_a_new_revision(intake, base, good, tmp_path):
+    first = intake.admit(good, "a")
+    second = intake.admit(tiny.write_adapter(tmp_path / "x", base, tiny.lora_config(), 7), "a")
+    assert first.digest != second.digest == intake.catalog.get("a").digest
+
+
+def test_a_refused_revision_leaves_the_old_one_in_place(intake, good, tmp_path):
+    first = intake.admit(good, "a")
+    with pytest.raises(AdapterRejected):
+        intake.admit(edit(copy(good, tmp_path), r=99), "a")
+    assert intake.catalog.get("a").digest == first.digest
+
+
+def test_deleting_removes_broken_folders_too_and_nothing_outside(intake, good):
+    intake.admit(good, "a")
+    (intake.catalog.folder / "broken").mkdir()
+    intake.delete("a")
+    intake.delete("broken")
+    assert intake.catalog.adapters() == []
+    for name in ("a", "..", "../base", ""):
+        with pytest.raises(UnknownAdapter):
+            intake.delete(name)
+
+
+def _nan(folder: Path, value: float = float("nan")) -> None:
+    tensors = load_file(folder / WEIGHTS_FILE)
+    next(iter(tensors.values()))[0, 0] = value
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    tensors = {key.replace(old, new): value for key, value in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+def _drop(folder: Path, part: str) -> None:
+    tensors = {key: value for key, value in load_file(folder / WEIGHTS_FILE).items() if part not in key}
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+def _narrow(folder: Path) -> None:
+    tensors = {key: value[:, :-1].contiguous() for key, value in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_nan, "NaN or infinite"),
+        (lambda f: _nan(f, float("inf")), "NaN or infinite"),
+        (lambda f: _rename(f, "q_proj", "query"), "match nothing in base"),
+        (lambda f: _rename(f, "base_model.model.", "other."), "no LoRA weight"),
+        (lambda f: _rename(f, ".lora_A", ".lora_magnitude_vector"), "no LoRA weight"),
+        (lambda f: _drop(f, "lora_B"), "only lora_A"),
+        (_narrow, "do not fit"),
+        (lambda f: edit(f, r=5), "says rank 5"),
+        (lambda f: edit(f, lora_alpha="big"), "alpha 'big'"),
+        (lambda f: edit(f, rank_pattern=[1]), "rank_pattern"),
+        (lambda f: edit(f, use_dora=True), "use_dora=True is not served"),
+        (lambda f: edit(f, bias="all"), "bias='all'"),
+        (lambda f: edit(f, modules_to_save=["lm_head"]), "modules_to_save"),
+        (lambda f: edit(f, init_lora_weights="pissa"), "init_lora_weights='pissa'"),
+        (lambda f: edit(f, CARD_FILE, base_digest="0" * 64, base_name="another"), "made for base another"),
+        (lambda f: edit(f, CARD_FILE, template={"user": "no input"}), "template"),
+        (lambda f: edit(f, peft_type="POLY"), "POLY"),
+        (lambda f: edit(f, peft_type="NONSENSE"), "'NONSENSE' is no PEFT type; served: LORA"),
+        (lambda f: (f / WEIGHTS_FILE).rename(f / "adapter_model.bin"), "pickle"),
+        (lambda f: (f / "training_args.bin").write_bytes(b"x"), "pickle"),
+        (lambda f: (f / WEIGHTS_FILE).unlink(), "is missing"),
+        (lambda f: (f / CONFIG_FILE).unlink(), "is missing"),
+        (lambda f: (f / WEIGHTS_FILE).write_bytes(b"not tensors"), "no safetensors"),
+        (lambda f: (f / README_FILE).write_bytes(b"x" * (MAX_BYTES + 1)), f"more than {MAX_BYTES} bytes"),
+    ],
+)
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_what_cannot_be_served_is_refused_and_leaves_nothing(intake, good, tmp_path, damage, reason, form):
+    folder = copy(good, tmp_path)
+    damage(folder)
+    source = zipped(folder, tmp_path / "bad.zip") if form == "zip" else folder
+    with pytest.raises(AdapterRejected, match=reason.replace("(", r"\(")):
+        intake.admit(source, "bad")
+    assert intake.catalog.adapters() == []
+
+
+@pytest.mark.parametrize(
+    "member", ["../evil.json", "/etc/evil", "a/../../evil", "C:\\evil", "..\\evil", "\\\\host\\share\\evil"]
+)
+def test_a_zip_that_reaches_outside_is_refused(intake, good, tmp_path, member):
+    archive = zipped(good, tmp_path / "evil.zip")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(member, "x")
+    with pytest.raises(AdapterRejected, match="relative paths"):
+        intake.admit(archive)
+    assert not list(tmp_path.rglob("evil")) and not list(tmp_path.rglob("evil.json"))
+
+
+def test_a_zip_with_a_symbolic_link_is_refused(intake, good, tmp_path):
+    archive = zipped(good, tmp_path / "link.zip")
+    link = zipfile.ZipInfo(README_FILE + "x")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(link, "/etc/passwd")
+    with pytest.raises(AdapterRejected, match="symbolic link"):
+        intake.admit(archive)
+
+
+def test_a_folder_with_a_symbolic_link_is_refused(intake, good, tmp_path):
+    folder = copy(good, tmp_path)
+    (folder / CARD_FILE).symlink_to("/etc/passwd")
+    with pytest.raises(AdapterRejected, match="no plain file"):
+        intake.admit(folder)
+
+
+def test_a_zip_bomb_is_cut_off_whatever_size_it_states(intake, good, tmp_path):
+    folder = copy(good, tmp_path)
+    (folder / README_FILE).write_bytes(b"\0" * 50_000_000)
+    archive = zipped(folder, tmp_path / "bomb.zip")
+    assert archive.stat().st_size < MAX_BYTES
+    with pytest.raises(AdapterRejected, match="unpacks to more than"):
+        intake.admit(archive)
+
+
+def test_a_zip_with_very_many_members_or_none_is_refused(intake, tmp_path):
+    many, none, text = tmp_path / "many.zip", tmp_path / "none.zip", tmp_path / "text.zip"
+    with zipfile.ZipFile(many, "w") as opened:
+        for index in range(1001):
+            opened.writestr(f"{index}.txt", "")
+    zipfile.ZipFile(none, "w").close()
+    text.write_text("hello")
+    for archive, reason in ((many, "1001 members"), (none, "is missing"), (text, "cannot be read as a zip")):
+        with pytest.raises(AdapterRejected, match=reason):
+            intake.admit(archive)
+
+
+@pytest.mark.parametrize("name", ["base", "auto", "../up", "a/b", "", ".hidden", "x" * 65, "né"])
+def test_a_name_that_cannot_be_used_is_refused(intake, good, name):
+    if name == "":
+        assert intake.admit(good, name).name == "good", "an empty name means the source's own"
+        return
+    with pytest.raises(AdapterRejected, match="allowed are 1 to 64"):
+        intake.admit(good, name)
+
+
+def test_nothing_named_inside_an_upload_is_resolved(intake, good, tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise AssertionError("something was looked up")
+
+    monkeypatch.setattr("huggingface_hub.file_download.hf_hub_download", no_network)
+    monkeypatch.setattr("socket.socket.connect", no_network)
+    folder = edit(copy(good, tmp_path), base_model_name_or_path="evil/model", auto_mapping={"parent_library": "os"})
+    assert intake.admit(folder, "a").is_usable
+
+
+CONVERTIBLE = {
+    "loha": lambda: peft.LoHaConfig(r=2, alpha=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM"),
+    "lokr": lambda: peft.LoKrConfig(r=2, alpha=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM"),
+}
+
+
+@pytest.mark.parametrize("kind", CONVERTIBLE)
+def test_other_types_are_converted_with_the_error_on_the_card(intake, base, tmp_path, kind):
+    folder = tiny.write_adapter(tmp_path / kind, base, CONVERTIBLE[kind](), 3)
+    adapter = intake.admit(folder)
+    conversion = adapter.card.conversion
+    assert adapter.type == "LORA" and conversion.source == kind.upper() and 0 <= conversion.error < 0.02
+    prompt = tiny.tokenizer()("Hello there")["input_ids"]
+    bench = Bench(base)
+    answer = bench.submit(prompt, adapter)
+    bench.run()
+    assert answer.ids == tiny.peft_answer(base, folder, prompt, 12) != tiny.peft_answer(base, None, prompt, 12)
+    bench.close()
+
+
+def test_a_type_that_peft_cannot_convert_is_refused_by_name(intake, base, tmp_path):
+    config = peft.IA3Config(
+        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
+    )
+    folder = tiny.write_adapter(tmp_path / "ia3", base, config, 3)
+    with pytest.raises(AdapterRejected, match=r"IA3 is not served.*LORA, PROMPT_TUNING, P_TUNING, PREFIX_TUNING"):
+        intake.admit(folder)
