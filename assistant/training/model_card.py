@@ -1,0 +1,69 @@
+"""The README.md of an adapter, rendered from its card.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LIMITS = (
+    "English only, and only for the task above: it answers in the form it was trained for whatever is asked. "
+    "It repeats the biases of its data and of the base, a very small model; read its answers as suggestions. "
+    "Not for decisions about people."
+)
+
+
+def render(name: str, card: Mapping[str, Any]) -> str:
+    """Markdown with the front matter that hubs read. `card` is the content of card.json with "training"."""
+    training = card["training"]
+    settings = {**training["hyperparameters"], **training["report"]}
+    template = card["template"] or {"system": None, "user": "{input}"}
+    parts = [
+        "---\nlicense: apache-2.0\nlibrary_name: peft\nlanguage: en\n"
+        f"base_model: {card['base_name']}\ntags: [{training['hyperparameters']['recipe']}, {card['task']}]\n---",
+        f"# {name}",
+        card["description"],
+        f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights. Licence: Apache-2.0.",
+        "## Use",
+        f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
+        "training:",
+        f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
+        "Decoding unless the request says otherwise: "
+        + ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
+        + ".",
+        "Intended use: " + card["description"][:1].lower() + card["description"][1:] + " For instance:",
+        "\n".join(f"- {example}".replace("\n", " ") for example in card["examples"][:4]),
+        "## Limits",
+        LIMITS,
+        "## Scores",
+        _scores(card["scores"]),
+        "## Data",
+        f"`{training['data']}`: {training['data_note']}. {training['report']['train_examples']} examples trained on, "
+        f"{training['report']['validation_examples']} held out of the same file for validation, "
+        f"{training['skipped']} left out as too long. No test file was used for training or for choosing a setting.",
+        "## Training",
+        f"```text\n{training['command']}\n```",
+        "\n".join(
+            ["| Setting | Value |", "|---|---|", *(f"| {_words(key)} | {value} |" for key, value in settings.items())]
+        ),
+        f"Trained on {training['date']} at commit `{training['commit']}`; base digest `{card['base_digest']}`.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(scores: list[Mapping[str, Any]]) -> str:
+    if not scores:
+        return "Not measured yet."
+    lines = ["| Metric | Adapter (95 % interval) | Base | Data | Date | Commit |", "|---|---|---|---|---|---|"]
+    for score in scores:
+        base = "–" if score["base"] is None else f"{score['base']:.3f}"
+        interval = "" if score["low"] is None else f" ({score['low']:.3f}–{score['high']:.3f})"
+        lines.append(
+            f"| {score['metric']} | {score['value']:.3f}{interval} | {base} "
+            f"| `{score['data']}` | {score['date']} | `{score['commit']}` |"
+        )
+    commands = list(dict.fromkeys(score["command"] for score in scores))
+    return "\n".join(lines) + "\n\n```text\n" + "\n".join(commands) + "\n```"
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")

@@ -1,0 +1,68 @@
+"""The loss of a run, step by step, in a file that survives a resume."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+log = logging.getLogger(__name__)
+
+LOSS_FILE = "loss.csv"
+LOSS_FIELDS = ("step", "epoch", "loss", "validation_loss", "learning_rate", "seconds")
+
+
+class Progress(TrainerCallback):
+    """Writes the loss file and a line per log; a resumed run goes on where its checkpoint ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOSS_FILE
+        self.earlier = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return round(self.earlier + time.monotonic() - self.started, 1)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.started = time.monotonic()
+        kept = []
+        if self.path.is_file():
+            with self.path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= state.global_step]
+        self.earlier = float(kept[-1]["seconds"]) if kept else 0.0
+        with self.path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, LOSS_FIELDS)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        logs = logs or {}
+        if "loss" not in logs and "eval_loss" not in logs:
+            return
+        row = {
+            "step": state.global_step,
+            "epoch": round(state.epoch or 0, 3),
+            "loss": logs.get("loss", ""),
+            "validation_loss": logs.get("eval_loss", ""),
+            "learning_rate": logs.get("learning_rate", ""),
+            "seconds": self.seconds,
+        }
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, LOSS_FIELDS).writerow(row)
+        log.info("step %d of %d: %s", state.global_step, state.max_steps, json.dumps(row))

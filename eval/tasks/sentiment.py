@@ -1,0 +1,75 @@
+"""Sentiment: is a text positive or negative?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from assistant.messages import Decoding, Message
+from assistant.training.data import read_records
+from assistant.training.tasks import LABELS
+from assistant.training.tasks import SENTIMENT as FIELDS
+from eval.metrics.bootstrap import measure_mean
+from eval.metrics.classification import classification
+from eval.tasks.interface import Outcome, Prompt, Record
+
+OWN = Path(__file__).parent / "data" / "sentiment.jsonl"
+OTHER = "other"
+"""The prediction of an answer that names no label."""
+
+SHOTS = (
+    ("The jokes are stale and the plot goes nowhere.", "negative"),
+    ("A warm, clever film with a wonderful cast.", "positive"),
+    ("I left the theatre smiling.", "positive"),
+    ("Two hours of my life I will not get back.", "negative"),
+)
+ONE_WORD = "Is the sentiment of this text positive or negative? Answer with one word.\n\nText: {text}"
+REVIEW = "Review: {text}\nSentiment (positive or negative):"
+
+
+def ask(form: str, shots: Sequence[tuple[str, str]] = ()) -> Callable[[Record], tuple[Message, ...]]:
+    """Messages that put the text into `form`, after `shots` worked examples as earlier turns."""
+
+    def messages(record: Record) -> tuple[Message, ...]:
+        turns = []
+        for text, label in shots:
+            turns += [Message(role="user", content=form.format(text=text)), Message(role="assistant", content=label)]
+        return (*turns, Message(role="user", content=form.format(text=record["text"])))
+
+    return messages
+
+
+class Sentiment:
+    """Accuracy, macro precision, recall and F1, and how often the answer is the bare label."""
+
+    name = "sentiment"
+    decoding = Decoding(temperature=0, max_tokens=24)
+    prompts = (
+        Prompt("one-word", "prompt", ask(ONE_WORD)),
+        Prompt("review", "prompt", ask(REVIEW)),
+        Prompt("turns", "few-shot", ask(REVIEW, SHOTS)),
+        Prompt("turns-one-word", "few-shot", ask(ONE_WORD, SHOTS)),
+        Prompt("plain", "tuned", lambda record: (Message(role="user", content=record["text"]),)),
+    )
+
+    def load(self, data: str | None) -> list[Record]:
+        return read_records(data or str(OWN), FIELDS, split="test")
+
+    def score(self, records: Sequence[Record], answers: Sequence[str]) -> Outcome:
+        predicted = [label_of(answer) for answer in answers]
+        expected = [record["label"] for record in records]
+        metrics = classification(predicted, expected, LABELS)
+        exact = [float(answer.strip() == label) for answer, label in zip(answers, expected, strict=True)]
+        metrics["exact"] = measure_mean(exact)
+        examples = [
+            {"id": record.get("id"), "text": record["text"], "expected": label, "answer": answer, "predicted": guess}
+            for record, label, answer, guess in zip(records, expected, answers, predicted, strict=True)
+        ]
+        return Outcome(metrics, examples)
+
+
+def label_of(answer: str) -> str:
+    """The first label the answer names as a word of its own; OTHER where it names none."""
+    found = re.search(rf"\b({'|'.join(LABELS)})\b", answer.lower())
+    return found.group() if found else OTHER
