@@ -1,0 +1,187 @@
+"""The Adapters tab: what there is, what is in memory, and taking adapters in and out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from assistant.catalog import README_FILE
+from assistant.errors import SwapboardError, UnknownAdapter
+from assistant.service import AdapterStatus, ChatService
+from assistant.ui import adapter_view as view
+from assistant.ui.history import Updates
+from assistant.ui.pick_list import PICK
+
+MAX_CARD = 200_000
+"""Characters of a model card that are shown; a longer one is cut."""
+
+
+class AdaptersTab:
+    """Builds the tab inside the current Blocks and answers its events."""
+
+    def __init__(self, service: ChatService) -> None:
+        self.service = service
+
+    def build(self) -> None:
+        self.selected = gr.Textbox(visible=False)
+        self.table = gr.HTML(
+            view.adapter_table(self.service.adapters(), ""),
+            elem_id="adapter-table",
+            apply_default_css=False,
+            js_on_load=PICK,
+        )
+        self.note = gr.HTML(elem_id="adapter-note", apply_default_css=False)
+        with gr.Row(elem_id="adapter-columns"):
+            with gr.Column(scale=3, min_width=300, elem_id="adapter-detail"):
+                self.hint = gr.HTML(
+                    '<p class="sb-empty">Pick an adapter above to see its card and to load, pin or delete it.</p>',
+                    apply_default_css=False,
+                )
+                with gr.Column(visible=False) as self.panel:
+                    self.details = gr.HTML(apply_default_css=False)
+                    with gr.Row(elem_classes="sb-tools"):
+                        self.load = gr.Button("Load", size="sm", min_width=80)
+                        self.unload = gr.Button("Unload", size="sm", min_width=80)
+                        self.pin = gr.Button("Pin", size="sm", min_width=80)
+                        self.unpin = gr.Button("Unpin", size="sm", min_width=80)
+                        self.delete = gr.Button("Delete", size="sm", min_width=80)
+                    with gr.Group(visible=False, elem_id="adapter-delete-form") as self.delete_form:
+                        self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
+                        with gr.Row(elem_classes="sb-tools"):
+                            self.really_delete = gr.Button("Delete it", variant="stop", size="sm", min_width=80)
+                            self.keep = gr.Button("Keep it", size="sm", min_width=80)
+                    self.card = gr.Markdown(sanitize_html=True, elem_id="model-card")
+            with gr.Column(scale=2, min_width=280, elem_id="adapter-upload"):
+                gr.HTML("<h3>Add an adapter</h3>", elem_classes="sb-heading", apply_default_css=False)
+                self.file = gr.File(
+                    label="A zip of a PEFT folder", file_types=[".zip"], height=140, elem_id="adapter-file"
+                )
+                self.name = gr.Textbox(
+                    label="Name",
+                    placeholder="the name of the file",
+                    info="An existing name becomes a new revision of that adapter.",
+                    max_lines=1,
+                    elem_id="adapter-name",
+                )
+                self.upload = gr.Button("Add adapter", variant="primary", elem_id="add-adapter")
+                self.outcome = gr.HTML(elem_id="upload-outcome", apply_default_css=False)
+
+    def connect(self) -> None:
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        shown = self.outputs
+        self.table.select(self._select, None, shown, **quiet)
+        actions = (
+            (self.load, "Loading", "loaded", self.service.load_adapter),
+            (self.unload, "Unloading", "unloaded", self.service.unload_adapter),
+            (self.pin, "Pinning", "pinned: it stays in memory", lambda name: self.service.pin_adapter(name, True)),
+            (self.unpin, "Unpinning", "unpinned", lambda name: self.service.pin_adapter(name, False)),
+            (self.really_delete, "Deleting", "deleted", self.service.delete_adapter),
+        )
+        for button, doing, done, act in actions:
+            button.click(self._action(doing, done, act), self.selected, shown, **quiet)
+        self.delete.click(self._ask, self.selected, [self.delete_form, self.question], **quiet)
+        self.keep.click(lambda: gr.Group(visible=False), None, self.delete_form, **quiet)
+        self.upload.click(
+            self._upload, [self.file, self.name], [*shown, self.file, self.name, self.upload, self.outcome], **quiet
+        )
+
+    @property
+    def outputs(self) -> list[Any]:
+        buttons = [self.load, self.unload, self.pin, self.unpin]
+        shown = [self.selected, self.table, self.note, self.hint, self.panel, self.details, self.card]
+        return [*shown, *buttons, self.delete_form]
+
+    def refresh(self, statuses: list[AdapterStatus], selected: str) -> Updates:
+        """The table and, where an adapter is selected, what is known of it now; the card is left as it is."""
+        chosen = next((status for status in statuses if status.adapter.name == selected), None)
+        updates: Updates = {
+            self.table: view.adapter_table(statuses, selected if chosen else ""),
+            self.selected: selected if chosen else "",
+            self.panel: gr.Column(visible=chosen is not None),
+            self.hint: gr.HTML(visible=chosen is None),
+        }
+        if chosen is None:
+            return updates
+        is_resident, is_usable = chosen.residency is not None, chosen.adapter.is_usable
+        is_pinned = chosen.residency is not None and chosen.residency.pinned
+        return {
+            **updates,
+            self.details: view.adapter_details(chosen),
+            self.load: gr.Button(visible=is_usable and not is_resident),
+            self.unload: gr.Button(visible=is_resident),
+            self.pin: gr.Button(visible=is_usable and not is_pinned),
+            self.unpin: gr.Button(visible=is_pinned),
+        }
+
+    # Events ---------------------------------------------------------------------------------------
+
+    async def _select(self, event: gr.SelectData) -> Updates:
+        return {self.note: "", **await self._show(str(event.value))}
+
+    async def _show(self, name: str) -> Updates:
+        statuses = await asyncio.to_thread(self.service.adapters)
+        updates = {**self.refresh(statuses, name), self.delete_form: gr.Group(visible=False)}
+        chosen = next((status.adapter for status in statuses if status.adapter.name == name), None)
+        if chosen is not None:
+            readme = await asyncio.to_thread(read_readme, chosen.folder)
+            updates[self.card] = view.model_card(chosen, readme)
+        return updates
+
+    def _action(
+        self, doing: str, done: str, act: Callable[[str], Awaitable[None]]
+    ) -> Callable[[str], AsyncIterator[Updates]]:
+        """An event handler that does something to the selected adapter and tells what came of it."""
+
+        async def run(name: str) -> AsyncIterator[Updates]:
+            yield {self.note: view.result(f"{doing} {name}…", "busy"), self.delete_form: gr.Group(visible=False)}
+            try:
+                if not name:
+                    raise UnknownAdapter("pick an adapter in the table first")
+                await act(name)
+                outcome = view.result(f"{name} is {done}", "good")
+            except SwapboardError as error:
+                outcome = view.result(str(error), "bad")
+            yield {**await self._show(name), self.note: outcome}
+
+        return run
+
+    def _ask(self, name: str) -> tuple[Any, str]:
+        question = f"<p>Delete <b>{view.one_line(name)}</b> and its files for good?</p>"
+        return gr.Group(visible=True), question
+
+    async def _upload(self, file: str | None, name: str) -> AsyncIterator[Updates]:
+        if not file:
+            yield {self.outcome: view.result("Choose a zip file first.", "bad")}
+            return
+        yield {
+            self.outcome: view.result(f"Checking {Path(file).name}…", "busy"),
+            self.upload: gr.Button(interactive=False),
+        }
+        try:
+            adapter = await self.service.upload_adapter(Path(file), name.strip() or None)
+        except SwapboardError as error:
+            yield {
+                self.outcome: view.result(f"Refused: {error}", "bad"),
+                self.upload: gr.Button(interactive=True),
+            }
+            return
+        yield {
+            **await self._show(adapter.name),
+            self.outcome: view.result(f"{adapter.name} is in the catalogue", "good"),
+            self.upload: gr.Button(interactive=True),
+            self.file: None,
+            self.name: "",
+        }
+
+
+def read_readme(folder: Path) -> str | None:
+    """The beginning of the model card; None where there is none that can be read."""
+    try:
+        with (folder / README_FILE).open(encoding="utf-8", errors="replace") as file:
+            return file.read(MAX_CARD)
+    except OSError:
+        return None

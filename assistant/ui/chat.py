@@ -1,0 +1,264 @@
+"""The Chat tab: ask, watch the answer come, stop it, try again; every answer says who wrote it and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from assistant.errors import InvalidRequest, NotFound, SwapboardError
+from assistant.feedback.records import Conversation
+from assistant.feedback.store import Store
+from assistant.messages import AUTO, ChatRequest, Message
+from assistant.service import ChatService
+from assistant.ui import render
+from assistant.ui.chat_parts import ChatParts
+from assistant.ui.controls import placeholders, read_controls
+from assistant.ui.exchange import Exchange, from_turn
+from assistant.ui.history import History, Updates
+from assistant.ui.live import LiveReplies, LiveReply, Views
+from assistant.ui.toast import tell
+from assistant.ui.visitor import Visitor, read_visitor
+
+GIVE_BACK = "(typed, returned) => [typed && typed.trim() ? typed : returned, '']"
+"""A text that got no answer returns to the box, unless something new has been typed there."""
+
+
+class ChatTab:
+    """Builds the tab inside the current Blocks and answers its events."""
+
+    def __init__(self, service: ChatService, store: Store) -> None:
+        self.service = service
+        self.store = store
+        self.live = LiveReplies(service)
+        self.views = Views()
+        self.history = History(store)
+
+    def build(self) -> None:
+        self.parts = ChatParts(self.service.adapters(), self.history)
+
+    def connect(self, page: gr.Blocks) -> None:
+        parts = self.parts
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        asking = [
+            parts.composer.submit(self._send, [parts.composer, parts.browser, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.example_select(self._send_example, [parts.browser, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.retry(self._retry, [parts.browser, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.edit(self._edit, [parts.browser, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.undo(self._undo, parts.browser, parts.shown, **quiet),
+            page.load(self._load, parts.browser, parts.shown, **quiet),
+        ]
+        for event in asking:
+            returned = [parts.composer, parts.returned]
+            event.then(None, returned, returned, js=GIVE_BACK, **quiet)
+        parts.composer.stop(self._stop, parts.browser, parts.composer, **quiet)
+        parts.chatbot.like(self._like, parts.browser, None, **quiet)
+        parts.picker.change(self._show_defaults, parts.picker, parts.controls[:-1], **quiet)
+        self.history.connect(parts.browser, parts.shown, self._open, self._stop_reply)
+        page.unload(self._leave)
+
+    # Events ---------------------------------------------------------------------------------------
+
+    async def _load(self, kept: Any, request: gr.Request) -> AsyncIterator[Updates]:
+        async for updates in self._open(read_visitor(kept), request):
+            yield updates
+
+    def _leave(self, request: gr.Request) -> None:
+        self.views.drop(str(request.session_hash))
+
+    async def _send(self, request: gr.Request, text: str, kept: Any, *settings: Any) -> AsyncIterator[Updates]:
+        async for updates in self._ask(read_visitor(kept), text, settings, request):
+            yield updates
+
+    async def _send_example(
+        self, request: gr.Request, event: gr.SelectData, kept: Any, *settings: Any
+    ) -> AsyncIterator[Updates]:
+        async for updates in self._ask(read_visitor(kept), event.value["text"], settings, request):
+            yield updates
+
+    async def _retry(
+        self, request: gr.Request, event: gr.RetryData, kept: Any, *settings: Any
+    ) -> AsyncIterator[Updates]:
+        async for updates in self._ask(read_visitor(kept), None, settings, request, place=_place(event)):
+            yield updates
+
+    async def _edit(self, request: gr.Request, event: gr.EditData, kept: Any, *settings: Any) -> AsyncIterator[Updates]:
+        async for updates in self._ask(read_visitor(kept), str(event.value), settings, request, place=_place(event)):
+            yield updates
+
+    async def _undo(self, kept: Any, request: gr.Request, event: gr.UndoData) -> AsyncIterator[Updates]:
+        visitor, place = read_visitor(kept), _place(event)
+        try:
+            self._check_idle(visitor)
+            conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+            turn = conversation.turns[place]
+            await asyncio.to_thread(self.store.remove_turns_from, conversation.id, visitor.owner, turn.position)
+            yield {**await self._settled(visitor), self.parts.returned: turn.user_text}
+        except SwapboardError as error:
+            tell(error)
+            yield {self.parts.returned: gr.skip()}
+
+    async def _stop(self, kept: Any) -> Any:
+        await self._stop_reply(read_visitor(kept).conversation)
+        return gr.update(submit_btn=True, stop_btn=False)
+
+    async def _like(self, kept: Any, event: gr.LikeData) -> None:
+        visitor = read_visitor(kept)
+        liked = event.liked if isinstance(event.liked, bool) else None
+        try:
+            conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+            turn = conversation.turns[_place(event)]
+            await asyncio.to_thread(self.store.like, turn.id, visitor.owner, liked)
+        except SwapboardError as error:
+            tell(error, "Your rating was not kept")
+
+    async def _show_defaults(self, name: str) -> list[Any]:
+        usable = {status.adapter.name: status.adapter for status in self.service.adapters()}
+        return placeholders(usable.get(name))
+
+    # Asking ---------------------------------------------------------------------------------------
+
+    async def _ask(
+        self, visitor: Visitor, text: str | None, settings: Sequence[Any], request: gr.Request, place: int | None = None
+    ) -> AsyncIterator[Updates]:
+        """Answer `text` at the end of the conversation, or in place of its exchange number `place`.
+
+        Without a text, that exchange is asked again.
+        """
+        try:
+            self._check_idle(visitor)
+            if text is not None and not text.strip():
+                raise InvalidRequest("Write a message first.")
+            decoding = read_controls(settings[2:])
+            conversation, question = await asyncio.to_thread(self._make_room, visitor, text, place)
+            visitor = replace(visitor, conversation=conversation.id)
+            messages = [*conversation.messages, Message(role="user", content=question)]
+            if settings[1] and settings[1].strip():
+                messages.insert(0, Message(role="system", content=settings[1]))
+            reply = self.live.start(
+                conversation.id,
+                ChatRequest(
+                    messages=tuple(messages),
+                    adapter=settings[0] or AUTO,
+                    decoding=decoding,
+                    conversation_id=conversation.id,
+                ),
+            )
+        except SwapboardError as error:
+            tell(error, "Not sent")
+            yield {self.parts.returned: text or ""}
+            return
+        is_ours = self.views.take(str(request.session_hash))
+        yield {
+            self.parts.composer: gr.update(value="", submit_btn=False, stop_btn=True),
+            self.parts.browser: visitor.kept,
+        }
+        async for updates in self._follow(visitor, reply, is_ours, request):
+            yield updates
+
+    def _make_room(self, visitor: Visitor, text: str | None, place: int | None) -> tuple[Conversation, str]:
+        """The conversation as it is before the question, and the question."""
+        if not visitor.conversation:
+            return self.store.create_conversation(visitor.owner), text or ""
+        conversation = self.store.conversation(visitor.conversation, visitor.owner)
+        turns = conversation.turns
+        if place is None:
+            # A question that got no answer has gone back to the box: what is sent now stands in its place.
+            place = len(turns) - 1 if turns and turns[-1].state != "finished" and not turns[-1].text else len(turns)
+        elif place >= len(turns):
+            raise InvalidRequest("this conversation has changed meanwhile; reload the page")
+        if place == len(turns):
+            return conversation, text or ""
+        if text is None:
+            text = turns[place].user_text
+        self.store.remove_turns_from(conversation.id, visitor.owner, turns[place].position)
+        return replace(conversation, turns=turns[:place]), text
+
+    async def _follow(
+        self, visitor: Visitor, reply: LiveReply, is_ours: Any, request: gr.Request
+    ) -> AsyncIterator[Updates]:
+        """Show an answer while it is written, then what was kept of it."""
+        try:
+            conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+            before = [from_turn(turn) for turn in conversation.turns if turn.state != "running"]
+        except SwapboardError as error:
+            tell(error)
+            before = []
+        exchange, is_listed = reply.exchange, False
+        async for exchange in reply.changes():
+            if not is_ours():
+                return
+            updates: Updates = {self.parts.chatbot: render.chat_messages([*before, exchange])}
+            if exchange.state == "writing" and not is_listed:
+                # The conversation has its title once the question has been kept.
+                is_listed = True
+                updates |= await self.history.refresh(visitor)
+            yield updates
+        if exchange.state == "failed":
+            tell(exchange.error or "", "No answer")
+        updates = await self._settled(visitor, exchange)
+        if exchange.state == "failed" or (exchange.state == "stopped" and not exchange.text):
+            updates[self.parts.returned] = exchange.user_text
+        if is_ours():
+            yield updates
+
+    # Showing --------------------------------------------------------------------------------------
+
+    async def _open(self, visitor: Visitor, request: gr.Request) -> AsyncIterator[Updates]:
+        """Show a conversation, or room for a new one; follow its answer where one is being written."""
+        is_ours = self.views.take(str(request.session_hash))
+        try:
+            yield await self._settled(visitor)
+        except NotFound:
+            visitor = replace(visitor, conversation="")
+            yield await self._settled(visitor)
+        except SwapboardError as error:
+            tell(error, "Your conversations cannot be shown")
+            yield {self.parts.browser: visitor.kept}
+            return
+        reply = self.live.find(visitor.conversation)
+        if reply is not None:
+            yield {self.parts.composer: gr.update(submit_btn=False, stop_btn=True)}
+            async for updates in self._follow(visitor, reply, is_ours, request):
+                yield updates
+
+    async def _settled(self, visitor: Visitor, last: Exchange | None = None) -> Updates:
+        """The page as the store has it. `last` is shown behind where it could not be kept."""
+        updates: Updates = {
+            self.parts.browser: visitor.kept,
+            self.parts.composer: gr.update(submit_btn=True, stop_btn=False),
+            self.parts.returned: "",
+        }
+        exchanges: list[Exchange] = []
+        if visitor.conversation:
+            conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+            exchanges = [from_turn(turn) for turn in conversation.turns]
+            if conversation.turns and last is None:
+                request = conversation.turns[-1].request
+                updates[self.parts.picker] = request["adapter"]
+                system = [message["content"] for message in request["messages"] if message["role"] == "system"]
+                updates[self.parts.system] = system[0] if system else ""
+        if last is not None and last.turn_id is None and last.state == "failed":
+            exchanges.append(last)
+        updates[self.parts.chatbot] = gr.Chatbot(
+            value=render.chat_messages(exchanges), feedback_value=render.feedback(exchanges)
+        )
+        return {**updates, **await self.history.refresh(visitor)}
+
+    def _check_idle(self, visitor: Visitor) -> None:
+        if visitor.conversation and self.live.find(visitor.conversation) is not None:
+            raise InvalidRequest("This conversation is being answered: wait for the answer or stop it first.")
+
+    async def _stop_reply(self, conversation_id: str) -> None:
+        reply = self.live.find(conversation_id)
+        if reply is not None:
+            await reply.stop()
+
+
+def _place(event: Any) -> int:
+    """Which exchange an event of the chat is about: each is shown as two messages."""
+    index = event.index[0] if isinstance(event.index, list | tuple) else event.index
+    return int(index) // 2

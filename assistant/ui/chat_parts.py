@@ -1,0 +1,84 @@
+"""What the Chat tab is made of, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from assistant.messages import AUTO
+from assistant.service import AdapterStatus
+from assistant.ui import render
+from assistant.ui.controls import build_controls
+from assistant.ui.history import History
+from assistant.ui.visitor import browser_state
+
+WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
+<p>Each message is answered by the adapter that suits it best. Pick one yourself below, or let <b>Auto</b> choose.</p></div>"""
+
+
+class ChatParts:
+    """The components, built inside the current Blocks. `returned` holds a text on its way back to the composer."""
+
+    def __init__(self, statuses: Sequence[AdapterStatus], history: History) -> None:
+        self.browser = browser_state()
+        self.returned = gr.Textbox(visible=False)
+        with gr.Row(elem_id="chat-columns"):
+            with gr.Column(elem_id="chat-side", scale=0, min_width=250):
+                history.build()
+            with gr.Column(elem_id="chat-main", scale=1, min_width=0):
+                self.chatbot = gr.Chatbot(
+                    show_label=False,
+                    elem_id="chat-log",
+                    height="100%",
+                    layout="bubble",
+                    buttons=["copy"],
+                    editable="user",
+                    placeholder=WELCOME,
+                    examples=render.examples(statuses),
+                    container=False,
+                )
+                self.composer = gr.Textbox(
+                    show_label=False,
+                    placeholder="Ask something (Enter sends)",
+                    lines=1,
+                    max_lines=8,
+                    submit_btn=True,
+                    autofocus=True,
+                    container=False,
+                    elem_id="composer",
+                )
+                with gr.Row(elem_id="chat-options"):
+                    gr.Button("Conversations", size="sm", elem_id="open-drawer", scale=0, min_width=120)
+                    self.picker = gr.Dropdown(
+                        render.adapter_choices(statuses),
+                        value=AUTO,
+                        label="Adapter",
+                        show_label=False,
+                        container=False,
+                        allow_custom_value=True,
+                        elem_id="adapter-picker",
+                        min_width=220,
+                    )
+                with gr.Accordion("System prompt and decoding", open=False, elem_classes="sb-fold", elem_id="settings"):
+                    self.system = gr.Textbox(
+                        label="System prompt",
+                        info="Stands before the conversation; left empty, the adapter's own is used.",
+                        lines=2,
+                        max_lines=10,
+                        elem_id="system-prompt",
+                    )
+                    gr.HTML(
+                        '<p class="sb-hint">What is left empty below is decided by the adapter that answers.</p>',
+                        apply_default_css=False,
+                    )
+                    self.controls = build_controls()
+        self.shown: list[Any] = [self.chatbot, self.composer, self.returned, self.browser, self.picker, self.system]
+        """Whatever showing a conversation may change."""
+        self.shown += [history.listing, history.tools]
+
+    @property
+    def settings(self) -> list[Any]:
+        """What a request is made of beside its text."""
+        return [self.picker, self.system, *self.controls]

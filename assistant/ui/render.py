@@ -1,0 +1,147 @@
+"""Exchanges and conversations → what the chat tab shows. Pure: values in, Markdown and HTML out.
+
+Whatever was written by users, models, routers or adapters is escaped here before it becomes part of HTML.
+The texts of messages themselves stay Markdown; the chat component sanitises them.
+"""
+
+from __future__ import annotations
+
+import html
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+from assistant.feedback.records import Conversation
+from assistant.messages import AUTO, BASE, Route
+from assistant.service import AdapterStatus
+from assistant.ui.exchange import Exchange, ShownPart
+
+HUES = 8
+MAX_EXAMPLES = 4
+GENERAL_EXAMPLES = (
+    "Explain in two sentences why the sky is blue.",
+    "Write a short, friendly reminder about tomorrow's meeting.",
+    "Give me three ideas for a rainy Sunday.",
+)
+
+
+def one_line(text: str) -> str:
+    """Text made safe inside one line of HTML; a blank line would end the HTML where Markdown is read."""
+    return html.escape(" ".join(text.split())).replace("$", "&#36;")
+
+
+def chat_messages(exchanges: Sequence[Exchange]) -> list[Any]:
+    """Two messages for each exchange: what was asked, then the labelled parts of the answer."""
+    messages = []
+    for exchange in exchanges:
+        messages.append({"role": "user", "content": [_text(exchange.user_text)]})
+        messages.append({"role": "assistant", "content": [_text(item) for item in answer_items(exchange)]})
+    return messages
+
+
+def answer_items(exchange: Exchange) -> list[str]:
+    """Labels and texts in turn, at the end a notice where there is one."""
+    items = []
+    for index, part in enumerate(exchange.parts):
+        items.append(part_label(part, index, max(exchange.of, len(exchange.parts))))
+        if part.text:
+            items.append(part.text)
+    if exchange.state == "failed":
+        items.append(notice(exchange.error or "the answer could not be completed", "sb-error"))
+    elif exchange.state == "waiting":
+        items.append(notice("Waiting for the answer", "sb-busy"))
+    elif exchange.state == "stopped" and not exchange.parts:
+        items.append(notice("Stopped before the first word", "sb-note"))
+    return items or [notice("No answer", "sb-note")]
+
+
+def feedback(exchanges: Sequence[Exchange]) -> list[str | None]:
+    """What was liked, as the chat component wants it: one entry for each answer."""
+    words = {True: "Like", False: "Dislike", None: None}
+    return [words[exchange.liked] for exchange in exchanges]
+
+
+def part_label(part: ShownPart, index: int = 0, of: int = 1) -> str:
+    """Who wrote a part and why, and how long it took."""
+    steps = f'<span class="sb-step">{index + 1} of {of}</span>' if of > 1 else ""
+    why = f'<span class="sb-why">{one_line(reason(part.route))}</span>'
+    busy = " sb-busy" if part.finish_reason is None else ""
+    facts = f'<span class="sb-facts">{one_line(" · ".join(part_facts(part)))}</span>'
+    return f'<div class="sb-label{busy}">{steps}{chip(part.route.adapter)}{why}{facts}</div>'
+
+
+def part_facts(part: ShownPart) -> list[str]:
+    if part.finish_reason is None:
+        return ["writing"]
+    facts = []
+    count = part.usage.completion_tokens
+    if count:
+        facts.append(f"{count} token" + ("s" if count != 1 else ""))
+        speed = part.timing.tokens_per_second(part.usage)
+        if speed:
+            facts.append(f"{speed:.1f} tokens/s")
+        facts.append(f"first token {part.timing.first_token:.2f} s")
+    if part.finish_reason == "cancelled":
+        facts.append("stopped")
+    elif part.finish_reason == "length":
+        facts.append("cut at the token limit")
+    if not part.text:
+        facts.append("empty answer")
+    return facts
+
+
+def reason(route: Route) -> str:
+    if route.reason == "chosen by you":
+        return route.reason
+    return f"chosen automatically: {route.reason} ({route.confidence:.0%} sure)"
+
+
+def chip(adapter: str) -> str:
+    """An adapter's name in a colour of its own, so that a switch is seen at a glance."""
+    hue = "base" if adapter == BASE else str(zlib.crc32(adapter.encode()) % HUES)
+    return f'<span class="sb-chip sb-hue-{hue}">{one_line(adapter)}</span>'
+
+
+def notice(text: str, kind: str) -> str:
+    return f'<div class="sb-label {kind}"><span>{one_line(text)}</span></div>'
+
+
+def conversation_list(conversations: Sequence[Conversation], current: str) -> str:
+    """The sidebar: one button for each conversation, newest first."""
+    if not conversations:
+        return '<p class="sb-empty">Conversations you begin are kept here.</p>'
+    items = []
+    for conversation in conversations:
+        here = ' aria-current="true"' if conversation.id == current else ""
+        tip = f"last used {conversation.updated_at:%Y-%m-%d %H:%M} UTC"
+        items.append(
+            f'<li><button type="button" data-pick="{one_line(conversation.id)}" title="{tip}"{here}>'
+            f"{one_line(conversation.title or 'New conversation')}</button></li>"
+        )
+    return f'<ul class="sb-list">{"".join(items)}</ul>'
+
+
+def status_line(is_ready: bool, base_name: str) -> str:
+    if not is_ready:
+        return '<div class="sb-status sb-loading" role="status">Loading the base model…</div>'
+    return f'<div class="sb-status sb-ready" role="status">{one_line(base_name)} is ready</div>'
+
+
+def adapter_choices(statuses: Sequence[AdapterStatus]) -> list[tuple[str, str]]:
+    """What the adapter picker offers: (label, value)."""
+    usable = [status.adapter for status in statuses if status.adapter.is_usable]
+    named = [(f"{adapter.name} — {adapter.card.task}", adapter.name) for adapter in usable]
+    return [("Auto — chosen for each message", AUTO), ("Base — no adapter", BASE), *named]
+
+
+def examples(statuses: Sequence[AdapterStatus]) -> list[Any]:
+    """First messages for a newcomer: one of each adapter before a second of any."""
+    cards = [status.adapter.card for status in statuses if status.adapter.is_usable and status.adapter.card.examples]
+    found = []
+    for rank in range(MAX_EXAMPLES):
+        found += [card.examples[rank] for card in cards if len(card.examples) > rank]
+    return [{"text": text} for text in (*dict.fromkeys(found), *GENERAL_EXAMPLES)][:MAX_EXAMPLES]
+
+
+def _text(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}
