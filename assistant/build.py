@@ -12,7 +12,7 @@ from assistant.catalog import Catalog
 from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
-from assistant.router import DEFAULT_THRESHOLD, Router
+from assistant.router import Router
 from assistant.service import ChatService
 from assistant.settings import Settings
 
@@ -55,6 +55,6 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     router = Router(
         embedder.embed,
         adapters=lambda: [adapter for adapter in catalog.adapters() if adapter.is_usable],
-        threshold=DEFAULT_THRESHOLD if settings.router_threshold is None else settings.router_threshold,
+        threshold=settings.router_threshold,
     )
     return ChatService(catalog, intake, backend, Prompter(base.tokenizer), router, store)

@@ -1,0 +1,55 @@
+"""The composition root: settings → store and service → API and page, in one process on one port."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from assistant.api.openai import install
+from assistant.build import build_service, build_store
+from assistant.errors import SwapboardError
+from assistant.feedback.store import Store
+from assistant.service import ChatService
+from assistant.settings import Settings, load_settings
+from assistant.ui.page import mount_page
+
+
+def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI:
+    """The API at /v1 and the page at /; the service runs while the app does."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        # The embedder takes seconds to load; the first Auto message should not wait for it.
+        threading.Thread(target=service.router.route, args=("hello",), daemon=True).start()
+        yield
+        await service.stop()
+        store.close()
+
+    app = FastAPI(title="Swapboard", lifespan=lifespan)
+    install(app, service, settings.max_upload_bytes)
+    return mount_page(app, service, store, settings.max_upload_bytes)
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = load_settings()
+        store = build_store(settings)
+        service = build_service(settings, store)
+    except SwapboardError as error:
+        sys.exit(f"Swapboard cannot start: {error}")
+    app = build_app(settings, service, store)
+    print(f"Swapboard is ready at http://{settings.host}:{settings.port}", flush=True)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
+
+
+if __name__ == "__main__":
+    main()
