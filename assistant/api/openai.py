@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Response
 
 from assistant.api.adapters import adapters_router
 from assistant.api.answers import Writer
@@ -19,14 +19,20 @@ from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
 
 FINGERPRINT_LENGTH = 12
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def install(app: FastAPI, service: ChatService, max_upload_bytes: int) -> None:
-    """Put the whole API on the app. Call it before anything is mounted at `/`."""
+    """Put the whole API on the app. It takes all of `/v1`; call it before anything is mounted at `/`."""
     install_error_handlers(app)
     app.include_router(openai_router(service))
     app.include_router(adapters_router(service, max_upload_bytes))
     app.include_router(health_router(service))
+
+    # What is mounted at `/` would answer for these with a page of its own.
+    @app.api_route("/v1/{path:path}", methods=METHODS, include_in_schema=False)
+    async def nothing_else(path: str) -> Response:
+        raise HTTPException(404, "no such endpoint or method")
 
 
 def openai_router(service: ChatService) -> APIRouter:

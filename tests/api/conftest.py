@@ -57,6 +57,8 @@ def serving(app: FastAPI) -> Iterator[str]:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
+            thread.join(5)
+            server.force_exit = True  # a request that does not end shall fail its test, not hang all of them
             thread.join()
 
 

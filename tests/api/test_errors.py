@@ -8,6 +8,7 @@ import httpx
 import openai
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
 from fastapi.testclient import TestClient
 
 import assistant.api.errors as api_errors
@@ -183,11 +184,15 @@ def test_a_body_that_is_no_json_is_400(connect):
     assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid_json"
 
 
-def test_a_wrong_method_or_path_is_told_in_the_same_shape(connect):
-    url = connect().url
-    assert httpx.get(f"{url}/v1/chat/completions").json()["error"]["message"].startswith("GET /v1/chat/completions")
-    missing = httpx.get(f"{url}/v1/nothing")
-    assert missing.status_code == 404 and missing.json()["error"]["code"] == "http_error"
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/chat/completions"), ("DELETE", "/v1/nothing/here")])
+def test_a_wrong_method_or_path_is_told_in_the_same_shape_whatever_is_mounted_beside(folder, method, path):
+    app, _ = build(folder)
+    app.mount("/", lambda scope, receive, send: PlainTextResponse("a page")(scope, receive, send))
+    client = TestClient(app)
+    answer = client.request(method, path)
+    assert answer.status_code == 404 and answer.json()["error"]["code"] == "http_error"
+    assert answer.json()["error"]["message"].startswith(f"{method} {path}: ")
+    assert client.get("/anything").text == "a page"
 
 
 def test_other_pages_of_the_app_keep_their_own_errors(connect):
