@@ -102,6 +102,14 @@ class Timing(Frozen):
         return (usage.completion_tokens - 1) / elapsed if elapsed > 0 and usage.completion_tokens > 1 else 0.0
 
 
+class Finished(Frozen):
+    """How one generation ended: the last item of its stream."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+
+
 class Part(Frozen):
     """One finished step of a reply. `digest` is None for the base."""
 

@@ -23,7 +23,7 @@ class Prompter:
         """
         turns = [turn.model_dump() for turn in apply_template(messages, template)]
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return self.encode(text)
+        return self.encode(str(text))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of raw text; nothing is added to it."""

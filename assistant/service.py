@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from assistant.backends.base import Backend, Finished, Generation, Residency
+from assistant.backends.base import Backend, Generation, Residency
 from assistant.catalog import Adapter, Catalog
 from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
@@ -22,6 +22,7 @@ from assistant.messages import (
     Decoding,
     Done,
     Failed,
+    Finished,
     FinishReason,
     Message,
     Part,

@@ -100,7 +100,7 @@ def write_adapter(folder: Path, base: Base, seed: int) -> Path:
         r=RANK, lora_alpha=RANK, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM"
     )
     tuned = get_peft_model(base.model, config)
-    tuned.save_pretrained(folder, save_embedding_layers=False)
+    tuned.save_pretrained(str(folder), save_embedding_layers=False)
     tuned.unload()
     return folder
 

@@ -14,11 +14,11 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 from transformers.generation import BaseStreamer
 
-from assistant.backends.base import Finished, Generation
+from assistant.backends.base import Generation
 from assistant.backends.local import LocalBackend
 from assistant.base_model import Base
 from assistant.catalog import read_adapter
-from assistant.messages import Decoding
+from assistant.messages import Decoding, Finished
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from assistant.backends.base import BackendStats, Finished, Generation, Residency
+from assistant.backends.base import BackendStats, Generation, Residency
 from assistant.catalog import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Adapter, Catalog, check_name
 from assistant.errors import AdapterConflict, NotFound, PromptTooLong
 from assistant.messages import (
@@ -19,6 +19,7 @@ from assistant.messages import (
     ChatRequest,
     CompletionRequest,
     Failed,
+    Finished,
     Message,
     Part,
     PromptTemplate,
@@ -114,7 +115,8 @@ class EchoBackend:
                 yield f"{name}:" if index == 0 else f" word{index}"
             usage = Usage(prompt_tokens=len(generation.prompt), completion_tokens=count)
             reason = "stop" if count == self.words else "length"
-            yield Finished(reason, usage, Timing(first_token=self.pace, total=self.pace * count))
+            timing = Timing(first_token=self.pace, total=self.pace * count)
+            yield Finished(finish_reason=reason, usage=usage, timing=timing)
         finally:
             self.running -= 1
 

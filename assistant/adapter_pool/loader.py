@@ -59,7 +59,7 @@ class Loader:
         self._base_name = base.name
         self._base_digest = base.digest
         self._features = {name: features(layer) for name, layer in linear_layers(base.model).items()}
-        self._hidden = base.model.get_input_embeddings().weight.shape[1]
+        self._hidden = base.model.get_input_embeddings().get_parameter("weight").shape[1]
         self._dtype = base.model.dtype
         self._kv = kv_shapes(base.model)
 

@@ -55,5 +55,6 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
 
 def features(layer: nn.Module) -> tuple[int, int]:
     """(in, out) of a linear layer; transformers' Conv1D keeps its weight the other way round."""
-    rows, columns = layer.weight.shape
+    weight = layer.get_parameter("weight")
+    rows, columns = weight.shape
     return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)

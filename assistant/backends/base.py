@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from assistant.catalog import Adapter
-from assistant.messages import Decoding, FinishReason, Timing, Usage
+from assistant.messages import Decoding, Finished
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,6 @@ class Generation:
     adapter: Adapter | None
     decoding: Decoding
     caps_length: bool = True
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The last item of every stream that did not raise."""
-
-    finish_reason: FinishReason
-    usage: Usage
-    timing: Timing
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator
 
 from assistant.adapter_pool.loader import Loader
 from assistant.adapter_pool.pool import AdapterPool
-from assistant.backends.base import BackendStats, Finished, Generation, Residency
+from assistant.backends.base import BackendStats, Generation, Residency
 from assistant.base_model import Base
 from assistant.catalog import Adapter
 from assistant.engine.engine import Engine
 from assistant.engine.runner import Runner
 from assistant.engine.sequence import Sequence
 from assistant.errors import InvalidRequest, PromptTooLong, SwapboardError
+from assistant.messages import Finished
 
 
 class LocalBackend:
@@ -119,7 +120,18 @@ class LocalBackend:
         ]
 
     def stats(self) -> BackendStats:
-        return self.engine.stats()
+        entries = self.pool.entries()
+        return BackendStats(
+            running=len(self.engine.scheduler.running),
+            waiting=self.engine.waiting,
+            steps=self.engine.steps,
+            prefilled_tokens=self.engine.prefilled_tokens,
+            decoded_tokens=self.engine.decoded_tokens,
+            evictions=self.pool.evictions,
+            resident_bytes=sum(entry.nbytes for entry in entries),
+            resident_adapters=sum(entry.weights is not None for entry in entries),
+            batch_rows=dict(self.engine.batch_rows),
+        )
 
     def _answer_limit(self, generation: Generation) -> int:
         """Most tokens of the answer. Raises PromptTooLong, with the counts, where prompt or answer do not fit."""

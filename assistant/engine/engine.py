@@ -8,7 +8,6 @@ import time
 from collections import Counter
 
 from assistant.adapter_pool.pool import AdapterPool
-from assistant.backends.base import BackendStats
 from assistant.base_model import Base
 from assistant.engine.runner import Runner
 from assistant.engine.sampling import pick
@@ -27,7 +26,7 @@ RETRY_AFTER = 2
 class Engine:
     """Continuous batching over one frozen base.
 
-    `submit`, `cancel` and `stats` may be called from any thread; everything else happens on the worker.
+    `submit`, `cancel` and the counters may be used from any thread; everything else happens on the worker.
 
     Args:
         max_queue: most sequences that wait; beyond it `submit` raises QueueFull.
@@ -46,8 +45,8 @@ class Engine:
         self._news = threading.Event()
         self._is_stopping = False
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
-        self._steps = self._prefilled = self._decoded = 0
-        self._batch_rows: Counter[int] = Counter()
+        self.steps = self.prefilled_tokens = self.decoded_tokens = 0
+        self.batch_rows: Counter[int] = Counter()
         pool.on_change = self.wake
 
     def start(self) -> None:
@@ -71,7 +70,7 @@ class Engine:
         with self._lock:
             if self._is_stopping:
                 raise EngineStopped("the server is shutting down")
-            waiting = len(self.scheduler.waiting) + len(self._inbox)
+            waiting = self.waiting
             free = self.scheduler.max_batch - len(self.scheduler.running)
             if waiting >= self._max_queue + free:
                 raise QueueFull(f"{waiting} requests wait already; retry in {RETRY_AFTER} s", RETRY_AFTER)
@@ -86,19 +85,10 @@ class Engine:
     def wake(self) -> None:
         self._news.set()
 
-    def stats(self) -> BackendStats:
-        entries = self.pool.entries()
-        return BackendStats(
-            running=len(self.scheduler.running),
-            waiting=len(self.scheduler.waiting) + len(self._inbox),
-            steps=self._steps,
-            prefilled_tokens=self._prefilled,
-            decoded_tokens=self._decoded,
-            evictions=self.pool.evictions,
-            resident_bytes=sum(entry.nbytes for entry in entries),
-            resident_adapters=sum(entry.weights is not None for entry in entries),
-            batch_rows=dict(self._batch_rows),
-        )
+    @property
+    def waiting(self) -> int:
+        """Requests that are not running yet."""
+        return len(self.scheduler.waiting) + len(self._inbox)
 
     def step(self) -> bool:
         """Schedule, run, postprocess. False when there was nothing to run."""
@@ -123,14 +113,14 @@ class Engine:
             raise RuntimeError(f"{leases} running sequences hold leases; {self.pool!r}")
 
     def _postprocess(self, rows: list[Row], picked: dict[int, int | None]) -> None:
-        self._steps += 1
-        self._batch_rows[len(rows)] += 1
+        self.steps += 1
+        self.batch_rows[len(rows)] += 1
         for row in rows:
             sequence = row.sequence
-            self._prefilled += row.count if sequence.is_prefilling else 0
+            self.prefilled_tokens += row.count if sequence.is_prefilling else 0
             self.scheduler.advance(row)
             if row.samples and (token := picked[sequence.id]) is not None:
-                self._decoded += 1
+                self.decoded_tokens += 1
                 self._append(sequence, token)
             elif row.samples:
                 self.scheduler.finish(sequence, State.FAILED)

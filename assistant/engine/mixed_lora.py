@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from assistant.adapter_pool.weights import AdapterWeights, linear_layers
 
@@ -38,9 +39,9 @@ class MixedLora:
         model: its linear layers get hooks; `close` takes them off again.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PreTrainedModel) -> None:
         layers = linear_layers(model)
-        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        head = model.get_output_embeddings()
         self._head = next((name for name, layer in layers.items() if layer is head), None)
         self._packed: dict[str, tuple[Tensor, Tensor]] = {}
         self._ranks: dict[str, slice] = {}

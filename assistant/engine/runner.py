@@ -129,14 +129,15 @@ class Runner:
 
     def _probe(self) -> Tensor:
         """Token ids spread over the vocabulary."""
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        vocabulary = self.model.get_input_embeddings().get_parameter("weight").shape[0]
         length = min(12, self.cache.length)
         return torch.arange(1, length + 1, device=self.model.device) * 7919 % vocabulary
 
     @torch.inference_mode()
     def _check(self, expected: Tensor) -> None:
         """An architecture that goes past our attention would answer wrongly without a word: find out now."""
-        probe, got = self._probe(), []
+        probe = self._probe()
+        got: list[Tensor] = []
         for chunk in probe.split(5):
             start = len(got)
             layout_positions = torch.arange(start, start + len(chunk), device=probe.device)

@@ -10,10 +10,9 @@ from enum import StrEnum
 from typing import Any
 
 from assistant.adapter_pool.pool import Lease
-from assistant.backends.base import Finished
 from assistant.catalog import Adapter
 from assistant.errors import SwapboardError
-from assistant.messages import Decoding, FinishReason, Timing, Usage
+from assistant.messages import Decoding, Finished, FinishReason, Timing, Usage
 
 _ids = itertools.count()
 
@@ -100,9 +99,9 @@ class Sequence:
     def summary(self, reason: FinishReason) -> Finished:
         now = time.perf_counter()
         return Finished(
-            reason,
-            Usage(prompt_tokens=len(self.prompt), cached_tokens=self.cached, completion_tokens=self.generated),
-            Timing(
+            finish_reason=reason,
+            usage=Usage(prompt_tokens=len(self.prompt), cached_tokens=self.cached, completion_tokens=self.generated),
+            timing=Timing(
                 queued=(self.admitted or now) - self.submitted,
                 first_token=(self.first_token or now) - self.submitted,
                 total=now - self.submitted,

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from assistant.adapter_pool.loader import Loader
 from assistant.adapter_pool.pool import AdapterPool
-from assistant.backends.base import Finished
 from assistant.base_model import Base, load_base
 from assistant.catalog import Adapter, read_adapter
 from assistant.engine.engine import Engine
 from assistant.engine.runner import Runner
 from assistant.engine.sequence import Sequence
-from assistant.messages import Decoding
+from assistant.messages import Decoding, Finished
 
 
 @dataclass

@@ -56,10 +56,10 @@ def test_a_cancelled_request_takes_part_in_no_further_step(bench, lora):
         bench.step()
     bench.engine.cancel(victim.sequence)
     held = victim.sequence.generated
-    decoded = bench.engine.stats().decoded_tokens
+    decoded = bench.engine.decoded_tokens
     bench.step(10)
     assert victim.sequence.generated == held and victim.sequence.state is State.CANCELLED
-    assert bench.engine.stats().decoded_tokens - decoded == 10, "only the other request was computed"
+    assert bench.engine.decoded_tokens - decoded == 10, "only the other request was computed"
     assert bench.pool.entries()[0].leases == 0
     bench.engine.cancel(other.sequence)
     bench.step()
@@ -105,10 +105,10 @@ def test_a_conversations_earlier_turns_are_not_read_again(bench, base, lora, pre
     bench.run()
     follow_up = [*first.sequence.tokens, 5, 6, 7]
     second = bench.submit(follow_up, adapter)
-    before = bench.engine.stats().prefilled_tokens
+    before = bench.engine.prefilled_tokens
     bench.run()
     # The first answer's last token was never run: it is read with the new ones.
-    assert bench.engine.stats().prefilled_tokens - before == 4
+    assert bench.engine.prefilled_tokens - before == 4
     assert second.finished.usage.cached_tokens == len(follow_up) - 4
     assert second.ids == alone(base, follow_up, adapter).ids
 
