@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from assistant.build import build_service, build_store
-from assistant.catalog import Score
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE, ChatRequest, Decoding, Done, Failed
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.provenance import commit, today
-from assistant.training.publish import record_scores
 from eval.tasks.interface import Outcome, Prompt, Record, Replies, Task
 from eval.tasks.qa import QuestionAnswering
 from eval.tasks.sentiment import Sentiment
@@ -62,8 +60,6 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
-    parser.add_argument("--record", action="store_true", help="put the scores on the adapter's card")
-    parser.add_argument("--against", type=Path, help="result of the base on the same data, for the card")
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(arguments)
 
@@ -87,9 +83,6 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     result = {"task": options.task, "command": command, "date": today(), "commit": commit(), **result}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if options.record:
-        against = json.loads(options.against.read_text(encoding="utf-8")) if options.against else None
-        record_scores(settings.adapters_dir / options.adapter, card_scores(result, against))
     return result
 
 
@@ -101,10 +94,6 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
     if options.mode == "tuned" and options.adapter == BASE:
         raise EvaluationError(f"--mode tuned asks an adapter; --adapter {BASE!r} allows: prompt, few-shot")
-    if options.record and (options.adapter == BASE or options.task == ROUTING):
-        raise EvaluationError("--record writes on the card of an adapter; give --adapter NAME and a task that asks it")
-    if options.against and not options.record:
-        raise EvaluationError("--against is for the card; give --record too")
     if options.task == ROUTING and (options.mode or options.prompt or options.adapter != BASE):
         raise EvaluationError("routing asks no adapter; leave out --adapter, --mode and --prompt")
 
@@ -195,33 +184,6 @@ async def measure_task(
         raise failed.exceptions[0] from failed
     outcome = task.score(records, [done.result() for done in answers])
     return Outcome(outcome.metrics, outcome.examples, {**outcome.config, "decoding": decoding.model_dump(mode="json")})
-
-
-def card_scores(result: dict[str, Any], against: dict[str, Any] | None) -> list[Score]:
-    """Scores as cards hold them.
-
-    Raises:
-        EvaluationError: the base was measured on other data.
-    """
-    if against is not None and (against["task"], against["data"]) != (result["task"], result["data"]):
-        raise EvaluationError(
-            f"--against was measured on {against['task']} {against['data']}; allowed: {result['task']} {result['data']}"
-        )
-    commands = result["command"] if against is None else f"{against['command']}\n{result['command']}"
-    return [
-        Score(
-            metric=name,
-            value=measure["value"],
-            low=measure["low"],
-            high=measure["high"],
-            base=against["metrics"][name]["value"] if against else None,
-            data=result["data"],
-            command=commands,
-            date=result["date"],
-            commit=result["commit"],
-        )
-        for name, measure in result["metrics"].items()
-    ]
 
 
 if __name__ == "__main__":

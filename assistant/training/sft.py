@@ -57,7 +57,7 @@ class Report:
     seconds: float
     tokens_per_second: float
     train_loss: float
-    validation_loss: float
+    validation_loss: float | None
     train_examples: int
     validation_examples: int
 
@@ -185,7 +185,8 @@ def fine_tune(
     )
     outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
     seconds = progress.seconds
-    validation_loss = trainer.evaluate()["eval_loss"] if validation else math.nan
+    # The last step is always one that measures; a run without validation has no such entry.
+    measured = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     report = Report(
         trained_parameters=trained,
         all_parameters=everything,
@@ -193,7 +194,7 @@ def fine_tune(
         seconds=seconds,
         tokens_per_second=round(rows.tokens * steps * settings.accumulate / len(rows) / seconds, 1),
         train_loss=outcome.training_loss,
-        validation_loss=validation_loss,
+        validation_loss=measured[-1] if measured else None,
         train_examples=len(train),
         validation_examples=len(validation),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +21,12 @@ class Measure:
 
 
 def measure(
-    statistic: Callable[[NDArray[np.intp]], float], count: int, resamples: int = 1000, seed: int = 0
-) -> Measure:
-    """A statistic over `count` examples with the 2.5th and 97.5th percentile of its resampled values.
+    statistics: Callable[[NDArray[np.intp]], Sequence[float]], count: int, resamples: int = 1000, seed: int = 0
+) -> list[Measure]:
+    """Statistics over `count` examples, each with the 2.5th and 97.5th percentile of its resampled values.
 
     Args:
-        statistic: indices of shape (count,) → the figure on those examples.
+        statistics: indices of shape (count,) → one or more figures on those examples.
 
     Raises:
         EvaluationError: there are no examples.
@@ -34,12 +34,13 @@ def measure(
     if count == 0:
         raise EvaluationError("no examples to measure; an empty run has no score")
     draw = np.random.default_rng(seed)
-    values = [statistic(draw.integers(0, count, size=count)) for _ in range(resamples)]
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Measure(float(statistic(np.arange(count))), float(low), float(high))
+    resampled = [statistics(draw.integers(0, count, size=count)) for _ in range(resamples)]
+    bounds = np.percentile(np.asarray(resampled), [2.5, 97.5], axis=0)
+    values = statistics(np.arange(count))
+    return [Measure(float(value), float(low), float(high)) for value, low, high in zip(values, *bounds, strict=True)]
 
 
-def measure_mean(values: list[float]) -> Measure:
+def measure_mean(values: Sequence[float]) -> Measure:
     """The mean of per-example values."""
     array = np.asarray(values, dtype=float)
-    return measure(lambda chosen: float(array[chosen].mean()), len(values))
+    return measure(lambda chosen: [float(array[chosen].mean())], len(values))[0]

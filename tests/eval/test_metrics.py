@@ -70,7 +70,7 @@ def test_interval_of_a_proportion_is_close_to_the_binomial_one() -> None:
 def test_interval_is_the_same_each_time_and_a_point_where_nothing_varies() -> None:
     values = [0.0, 1.0, 1.0, 0.5]
     assert measure_mean(values) == measure_mean(values)
-    same = measure(lambda chosen: float(np.full(3, 0.25)[chosen].mean()), 3)
+    [same] = measure(lambda chosen: [float(np.full(3, 0.25)[chosen].mean())], 3)
     assert (same.low, same.value, same.high) == (0.25, 0.25, 0.25)
 
 

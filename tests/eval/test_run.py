@@ -13,6 +13,7 @@ import pytest
 from assistant.catalog import Catalog
 from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest, Done, Failed, Part, Route, StreamEvent, TextDelta, Timing, Usage
+from eval import record
 from eval import run as command
 from eval.run import TASKS, choose_prompt, main, measure_task
 from eval.tasks.sentiment import Sentiment
@@ -135,8 +136,6 @@ async def test_empty_run_is_an_error() -> None:
         ("--task sentiment --mode tuned", "asks an adapter"),
         ("--task sentiment --limit 0", "--limit 0"),
         ("--task sentiment --concurrency 0", "--concurrency 0"),
-        ("--task sentiment --record", "--record writes on the card"),
-        ("--task sentiment --adapter mood --against x.json", "give --record too"),
         ("--task sentiment --prompt shout", "allowed: one-word, review"),
         ("--task routing --adapter mood", "routing asks no adapter"),
         ("--task sentiment --adapter modo", "near matches: mood"),
@@ -153,21 +152,42 @@ def test_options_that_do_not_go_together_are_refused(
 
 def test_recorded_scores_stand_on_the_card_beside_the_base(service: Reader, tmp_path: Path) -> None:
     assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "base.json"]) == 0
-    arguments = "--task sentiment --data reviews.jsonl --adapter mood --record --against base.json --out mood.json"
-    assert main(arguments.split()) == 0
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "mood.json"]) == 0
+    assert record.main(["mood.json", "--against", "base.json"]) == 0
     scores = {score.metric: score for score in Catalog(tmp_path / "adapters").get("mood").card.scores}
     assert scores["accuracy"].value == scores["accuracy"].base == 0.75
     assert scores["accuracy"].command.splitlines() == [
         "python -m eval.run --task sentiment --data reviews.jsonl --out base.json",
-        "python -m eval.run " + arguments,
+        "python -m eval.run --task sentiment --data reviews.jsonl --adapter mood --out mood.json",
     ]
 
 
-def test_base_measured_on_other_data_is_no_comparison(service: Reader, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--task", "sentiment", "--out", "base.json"]) == 0
-    arguments = "--task sentiment --data reviews.jsonl --adapter mood --record --against base.json --out mood.json"
-    assert main(arguments.split()) == 1
-    assert "--against was measured on sentiment own" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("result", "against", "message"),
+    [
+        ("mood.json", "own.json", "data: the adapter has 'reviews.jsonl', the base 'own'"),
+        ("own.json", "own.json", "allowed: an adapter against base"),
+        ("mood.json", "absent.json", "absent.json: cannot be read"),
+        ("mood.json", "adapters/mood/card.json", "not a result of eval.run"),
+    ],
+)
+def test_scores_that_cannot_be_compared_are_not_recorded(
+    service: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str], result: str, against: str, message: str
+) -> None:
+    assert main(["--task", "sentiment", "--out", "own.json"]) == 0
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "mood.json"]) == 0
+    assert record.main([result, "--against", against]) == 1
+    assert message in capsys.readouterr().err
+    assert Catalog(tmp_path / "adapters").get("mood").card.scores == ()
+
+
+def test_scores_of_another_revision_are_not_recorded(service: Reader, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "base.json"]) == 0
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "mood.json"]) == 0
+    write_adapter(Path("other"), fill=0.25)
+    Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
+    assert record.main(["mood.json", "--against", "base.json"]) == 1
+    assert "another revision of 'mood'" in capsys.readouterr().err
 
 
 def test_prompt_of_an_adapter_is_the_plain_one_unless_told() -> None:
