@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 
 from assistant.errors import AdapterBroken, AdapterRejected, UnknownAdapter
-from assistant.messages import AUTO, BASE, PromptTemplate
+from assistant.messages import AUTO, BASE, Decoding, PromptTemplate
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -73,6 +73,12 @@ class Card(BaseModel):
     base_digest: str | None = None
     scores: tuple[Score, ...] = ()
     conversion: Conversion | None = None
+
+    @field_validator("decoding")
+    @classmethod
+    def _check_decoding(cls, decoding: dict[str, Any]) -> dict[str, Any]:
+        Decoding.model_validate(decoding)
+        return decoding
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from assistant.backends.base import Backend, Generation, Residency
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
+from assistant.errors import EngineFailed, InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
     AUTO,
     BASE,
@@ -200,14 +200,8 @@ class ChatService:
                 yield self._tell(request, PartFinished(index=index, part=parts[-1]))
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts)
             end: Done | Failed = Done(turn_id=turn_id, parts=tuple(parts))
-        except SwapboardError as error:
-            end = Failed(
-                status=error.status,
-                code=error.code,
-                message=str(error),
-                retry_after=error.retry_after if isinstance(error, QueueFull) else None,
-                turn_id=turn_id,
-            )
+        except Exception as error:
+            end = failure(error, turn_id)
             await self._record_end(turn_id, [*parts, *partial], end)
         except (asyncio.CancelledError, GeneratorExit):
             self._tell(request, CANCELLED.model_copy(update={"turn_id": turn_id}))
@@ -264,6 +258,20 @@ class ChatService:
         for listener in self.listeners:
             listener(request, event)
         return event
+
+
+def failure(error: Exception, turn_id: str | None) -> Failed:
+    """What the user is told. An error nobody foresaw is logged whole and named, never swallowed."""
+    if not isinstance(error, SwapboardError):
+        log.error("a turn failed unexpectedly", exc_info=error)
+        error = EngineFailed(f"the turn failed unexpectedly: {error!r}")
+    return Failed(
+        status=error.status,
+        code=error.code,
+        message=str(error),
+        retry_after=error.retry_after if isinstance(error, QueueFull) else None,
+        turn_id=turn_id,
+    )
 
 
 def resolve_decoding(wanted: Decoding, adapter: Adapter | None) -> Decoding:

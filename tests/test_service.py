@@ -66,7 +66,12 @@ async def test_an_unknown_adapter_fails_with_near_matches_and_computes_nothing(a
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "retry"), [(EngineFailed("a step failed"), 500, None), (QueueFull("64 wait", 7), 429, 7)]
+    ("error", "status", "retry"),
+    [
+        (EngineFailed("a step failed"), 500, None),
+        (QueueFull("64 wait", 7), 429, 7),
+        (ZeroDivisionError("odd"), 500, None),
+    ],
 )
 async def test_a_failure_is_told_once_and_recorded(adapters, error, status, retry):
     store = MemoryStore()
