@@ -221,6 +221,13 @@ def read_card(folder: Path) -> Card:
         raise AdapterBroken(f"{CARD_FILE}: {where}: {first['msg']}") from error
 
 
+def add_to_card(folder: Path, field_name: str, value: object) -> None:
+    """Set one field of card.json and leave the others, known to us or not, as they are."""
+    path = folder / CARD_FILE
+    card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**card, field_name: value}, indent=2) + "\n", encoding="utf-8")
+
+
 def content_digest(folder: Path) -> str:
     """SHA-256 over config and weights, in hex: the identity of a revision."""
     digest = hashlib.sha256()

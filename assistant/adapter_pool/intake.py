@@ -14,15 +14,14 @@ from transformers import PreTrainedModel
 from assistant.adapter_pool import archive, convert
 from assistant.adapter_pool.loader import Loader, check_finite, read_tensors
 from assistant.catalog import (
-    CARD_FILE,
     SERVED_TYPES,
     WEIGHTS_FILE,
     Adapter,
     Catalog,
+    add_to_card,
     check_name,
     content_digest,
     read_adapter,
-    read_card,
 )
 from assistant.errors import AdapterBroken, AdapterError, AdapterRejected, UnknownAdapter
 
@@ -107,8 +106,7 @@ class Intake:
         if adapter.type not in SERVED_TYPES:
             check_finite(read_tensors(folder / WEIGHTS_FILE))
             conversion = convert.convert(folder, self._fresh_base())
-            card = read_card(folder).model_copy(update={"conversion": conversion})
-            (folder / CARD_FILE).write_text(card.model_dump_json(indent=2, exclude_none=True), encoding="utf-8")
+            add_to_card(folder, "conversion", conversion.model_dump())
             adapter = read_adapter(folder)
         self._loader.load(replace(adapter, digest=content_digest(folder)))
 
