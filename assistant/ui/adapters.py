@@ -25,9 +25,13 @@ class AdaptersTab:
 
     def __init__(self, service: ChatService) -> None:
         self.service = service
+        # What each open page has selected last. An event that was under way when another row was clicked
+        # must not bring the old one back, and the browser only knows what it sent with the event.
+        self._chosen: dict[str, str] = {}
 
     def build(self) -> None:
         self.selected = gr.Textbox(visible=False)
+        self.doomed = gr.Textbox(visible=False)
         self.table = gr.HTML(
             view.adapter_table(self.service.adapters(), ""),
             elem_id="adapter-table",
@@ -70,7 +74,7 @@ class AdaptersTab:
                 self.upload = gr.Button("Add adapter", variant="primary", elem_id="add-adapter")
                 self.outcome = gr.HTML(elem_id="upload-outcome", apply_default_css=False)
 
-    def connect(self) -> None:
+    def connect(self, page: gr.Blocks) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         shown = self.outputs
         self.table.select(self._select, None, shown, **quiet)
@@ -79,15 +83,17 @@ class AdaptersTab:
             (self.unload, "Unloading", "unloaded", self.service.unload_adapter),
             (self.pin, "Pinning", "pinned: it stays in memory", lambda name: self.service.pin_adapter(name, True)),
             (self.unpin, "Unpinning", "unpinned", lambda name: self.service.pin_adapter(name, False)),
-            (self.really_delete, "Deleting", "deleted", self.service.delete_adapter),
         )
         for button, doing, done, act in actions:
             button.click(self._action(doing, done, act), self.selected, shown, **quiet)
-        self.delete.click(self._ask, self.selected, [self.delete_form, self.question], **quiet)
+        self.delete.click(self._ask, self.selected, [self.delete_form, self.question, self.doomed], **quiet)
+        delete = self._action("Deleting", "deleted", self.service.delete_adapter)
+        self.really_delete.click(delete, self.doomed, shown, **quiet)
         self.keep.click(lambda: gr.Group(visible=False), None, self.delete_form, **quiet)
         self.upload.click(
             self._upload, [self.file, self.name], [*shown, self.file, self.name, self.upload, self.outcome], **quiet
         )
+        page.unload(self._leave)
 
     @property
     def outputs(self) -> list[Any]:
@@ -119,8 +125,17 @@ class AdaptersTab:
 
     # Events ---------------------------------------------------------------------------------------
 
-    async def _select(self, event: gr.SelectData) -> Updates:
-        return {self.note: "", **await self._show(str(event.value))}
+    def chosen(self, request: gr.Request, selected: str) -> str:
+        """What a page has selected, where its browser says `selected`."""
+        return self._chosen.get(str(request.session_hash), selected)
+
+    def _leave(self, request: gr.Request) -> None:
+        self._chosen.pop(str(request.session_hash), None)
+
+    async def _select(self, request: gr.Request, event: gr.SelectData) -> Updates:
+        name = str(event.value)
+        self._chosen[str(request.session_hash)] = name
+        return {self.note: "", **await self._show(name)}
 
     async def _show(self, name: str) -> Updates:
         statuses = await asyncio.to_thread(self.service.adapters)
@@ -133,10 +148,10 @@ class AdaptersTab:
 
     def _action(
         self, doing: str, done: str, act: Callable[[str], Awaitable[None]]
-    ) -> Callable[[str], AsyncIterator[Updates]]:
+    ) -> Callable[[gr.Request, str], AsyncIterator[Updates]]:
         """An event handler that does something to the selected adapter and tells what came of it."""
 
-        async def run(name: str) -> AsyncIterator[Updates]:
+        async def run(request: gr.Request, name: str) -> AsyncIterator[Updates]:
             yield {self.note: view.result(f"{doing} {name}…", "busy"), self.delete_form: gr.Group(visible=False)}
             try:
                 if not name:
@@ -145,15 +160,15 @@ class AdaptersTab:
                 outcome = view.result(f"{name} is {done}", "good")
             except SwapboardError as error:
                 outcome = view.result(str(error), "bad")
-            yield {**await self._show(name), self.note: outcome}
+            yield {**await self._show(self.chosen(request, name)), self.note: outcome}
 
         return run
 
-    def _ask(self, name: str) -> tuple[Any, str]:
+    def _ask(self, name: str) -> tuple[Any, str, str]:
         question = f"<p>Delete <b>{view.one_line(name)}</b> and its files for good?</p>"
-        return gr.Group(visible=True), question
+        return gr.Group(visible=True), question, name
 
-    async def _upload(self, file: str | None, name: str) -> AsyncIterator[Updates]:
+    async def _upload(self, request: gr.Request, file: str | None, name: str) -> AsyncIterator[Updates]:
         if not file:
             yield {self.outcome: view.result("Choose a zip file first.", "bad")}
             return
@@ -167,8 +182,10 @@ class AdaptersTab:
             yield {
                 self.outcome: view.result(f"Refused: {error}", "bad"),
                 self.upload: gr.Button(interactive=True),
+                self.file: None,
             }
             return
+        self._chosen[str(request.session_hash)] = adapter.name
         yield {
             **await self._show(adapter.name),
             self.outcome: view.result(f"{adapter.name} is in the catalogue", "good"),

@@ -211,7 +211,7 @@ class ChatTab:
         """Show a conversation, or room for a new one; follow its answer where one is being written."""
         is_ours = self.views.take(str(request.session_hash))
         try:
-            yield await self._settled(visitor)
+            yield await self._settled(visitor, restores=True)
         except NotFound:
             visitor = replace(visitor, conversation="")
             yield await self._settled(visitor)
@@ -225,8 +225,11 @@ class ChatTab:
             async for updates in self._follow(visitor, reply, is_ours, request):
                 yield updates
 
-    async def _settled(self, visitor: Visitor, last: Exchange | None = None) -> Updates:
-        """The page as the store has it. `last` is shown behind where it could not be kept."""
+    async def _settled(self, visitor: Visitor, last: Exchange | None = None, restores: bool = False) -> Updates:
+        """The page as the store has it. `last` is shown behind where it could not be kept.
+
+        With `restores`, adapter and system prompt become what the last question was asked with.
+        """
         updates: Updates = {
             self.parts.browser: visitor.kept,
             self.parts.composer: gr.update(submit_btn=True, stop_btn=False),
@@ -236,7 +239,7 @@ class ChatTab:
         if visitor.conversation:
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
             exchanges = [from_turn(turn) for turn in conversation.turns]
-            if conversation.turns and last is None:
+            if conversation.turns and restores:
                 request = conversation.turns[-1].request
                 updates[self.parts.picker] = request["adapter"]
                 system = [message["content"] for message in request["messages"] if message["role"] == "system"]

@@ -46,7 +46,7 @@ def build_page(service: ChatService, store: Store) -> gr.Blocks:
         seen = gr.State()
         timer = gr.Timer(TICK)
 
-        async def look(last: Any, picked: str, selected: str) -> Updates:
+        async def look(request: gr.Request, last: Any, picked: str, selected: str) -> Updates:
             statuses = await asyncio.to_thread(service.adapters)
             now = (service.is_ready, statuses, [_offered(status) for status in statuses])
             if now == last:
@@ -54,12 +54,14 @@ def build_page(service: ChatService, store: Store) -> gr.Blocks:
             updates: Updates = {
                 seen: now,
                 status: render.status_line(service.is_ready, service.backend.base_name),
-                **adapters.refresh(statuses, selected),
+                **adapters.refresh(statuses, adapters.chosen(request, selected)),
             }
             if last is None or now[2] != last[2]:
                 choices = render.adapter_choices(statuses)
                 is_gone = picked not in {value for _, value in choices}
-                updates[chat.parts.picker] = gr.Dropdown(choices=choices, value=AUTO if is_gone else picked)
+                # The value is left alone where it can be: another may have been picked since this was asked.
+                offer = gr.Dropdown(choices=choices, value=AUTO) if is_gone else gr.Dropdown(choices=choices)
+                updates[chat.parts.picker] = offer
                 updates[chat.parts.chatbot] = gr.Chatbot(examples=render.examples(statuses))
             return updates
 
@@ -71,7 +73,7 @@ def build_page(service: ChatService, store: Store) -> gr.Blocks:
             api_visibility="private",
         )
         chat.connect(page)
-        adapters.connect()
+        adapters.connect(page)
     page.queue(default_concurrency_limit=None)
     return page
 

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from assistant.feedback.records import Conversation
+from assistant.feedback.store import shorten
 from assistant.messages import AUTO, BASE, Route
 from assistant.service import AdapterStatus
 from assistant.ui.exchange import Exchange, ShownPart
 
 HUES = 8
-MAX_EXAMPLES = 4
+MAX_EXAMPLES = 6
+EXAMPLE_LENGTH = 110
 GENERAL_EXAMPLES = (
     "Explain in two sentences why the sky is blue.",
     "Write a short, friendly reminder about tomorrow's meeting.",
@@ -140,7 +142,8 @@ def examples(statuses: Sequence[AdapterStatus]) -> list[Any]:
     found = []
     for rank in range(MAX_EXAMPLES):
         found += [card.examples[rank] for card in cards if len(card.examples) > rank]
-    return [{"text": text} for text in (*dict.fromkeys(found), *GENERAL_EXAMPLES)][:MAX_EXAMPLES]
+    texts = [*dict.fromkeys(found)][:MAX_EXAMPLES] or GENERAL_EXAMPLES
+    return [{"text": text, "display_text": shorten(text, EXAMPLE_LENGTH)} for text in texts]
 
 
 def _text(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ keeps its database and adapters in `folder` and prints the address.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -59,32 +60,36 @@ class PageServer:
         self.service: ChatService = fake_service(self.adapters, self.backend, self.store)  # type: ignore[arg-type]
         self.service.intake = ZipIntake(self.service.catalog)
         self.service.is_ready = is_ready
+        self.port = port
+        self._server: uvicorn.Server | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="page", daemon=True)
+
+    async def _serve(self) -> None:
+        # Gradio makes itself event loops, and never closes them, where it finds none running.
         app = mount_page(FastAPI(), self.service, self.store, MAX_UPLOAD)
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1, ws="none"
+            app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1, ws="none"
         )
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, name="page", daemon=True)
+        await self._server.serve()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
-    @property
-    def port(self) -> int:
-        return int(self._server.servers[0].sockets[0].getsockname()[1])
-
     def start(self) -> PageServer:
         self._thread.start()
         pause = threading.Event()
-        while not self._server.started:
+        while self._server is None or not self._server.started:
             if not self._thread.is_alive():
                 raise RuntimeError("the page did not start")
             pause.wait(0.02)
+        self.port = int(self._server.servers[0].sockets[0].getsockname()[1])
         return self
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        if self._server is not None:
+            self._server.should_exit = True
         self._thread.join(20)
         self.store.close()
 

@@ -1,0 +1,64 @@
+"""The table and the details of the adapters tab."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assistant.backends.base import Residency
+from assistant.catalog import Score
+from assistant.service import AdapterStatus
+from assistant.ui import adapter_view as view
+from tests.fakes import fake_service, write_adapter
+
+EVIL = "<script>alert(1)</script>"
+SCORE = Score(metric="accuracy", value=0.9123, low=0.88, high=0.94, base=0.6, data="d", command="c", date="2026-01-01")
+
+
+@pytest.fixture
+def status(tmp_path: Path) -> AdapterStatus:
+    write_adapter(tmp_path / "mood", rank=2, scores=[SCORE.model_dump()], decoding={"temperature": 0})
+    return fake_service(tmp_path).adapters()[0]
+
+
+def test_a_row_tells_everything_of_an_adapter(status):
+    table = view.adapter_table([status], "mood")
+    told = ("mood", "sentiment", "LORA", ">2<", "376 B", "on disk", status.adapter.digest[:12])
+    assert all(text in table for text in told) and "aria-selected" in table
+    assert "accuracy 0.912 [0.88, 0.94], base 0.6" in table
+
+
+def test_a_broken_adapter_is_shown_with_its_reason(tmp_path: Path):
+    (tmp_path / "torn").mkdir()
+    statuses = fake_service(tmp_path).adapters()
+    for made in (view.adapter_table(statuses, ""), view.adapter_details(statuses[0])):
+        assert "broken" in made and "adapter_config.json is missing" in made
+
+
+def test_a_resident_adapter_tells_its_memory_and_that_it_is_pinned(status):
+    residency = Residency("mood", status.adapter.digest, "resident", 3 * 1024 * 1024, 2, True)
+    made = view.adapter_details(replace(status, residency=residency))
+    assert "resident · pinned" in made and "3.0 MiB, held by 2 running requests" in made
+    assert "Own temperature" in made
+
+
+def test_what_an_upload_says_of_itself_is_escaped(status):
+    card = status.adapter.card.model_copy(update={"task": EVIL, "description": EVIL, "decoding": {EVIL: EVIL}})
+    evil = replace(status, adapter=replace(status.adapter, name=EVIL, type=EVIL, error=EVIL, card=card))
+    for made in (view.adapter_table([evil], ""), view.adapter_details(evil), view.result(EVIL, "bad")):
+        assert "<script" not in made
+
+
+def test_a_model_card_is_shown_without_its_machine_readable_head(status):
+    assert view.model_card(status.adapter, "---\nlicense: mit\n---\n# Hello\n---\n") == "# Hello\n---\n"
+    assert "without a model card" in view.model_card(status.adapter, None)
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "told"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (50 * 2**20, "50 MiB"), (3 * 2**30, "3.0 GiB")],
+)
+def test_sizes_are_told_in_binary_units(nbytes, told):
+    assert view.size(nbytes) == told
