@@ -36,9 +36,13 @@ class Runner:
         self.model.set_attn_implementation(NAME)
         try:
             self._check(expected)
-        except BaseException:
+        except Exception as error:
             self.close()
-            raise
+            if isinstance(error, BaseModelError):
+                raise
+            raise BaseModelError(
+                f"{type(base.model).__name__} cannot be run over the key-value cache: {error}"
+            ) from error
 
     @torch.inference_mode()
     def run(self, rows: list[Row]) -> Tensor:
