@@ -33,7 +33,7 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         "Intended use: " + card["description"][:1].lower() + card["description"][1:] + " For instance:",
         "\n".join(f"- {example}".replace("\n", " ") for example in card["examples"][:4]),
         "## Limits",
-        LIMITS,
+        f"{LIMITS} Trained on examples of up to {training['max_tokens']} tokens; longer ones are answered less well.",
         "## Scores",
         _scores(card["scores"]),
         "## Data",

@@ -132,6 +132,7 @@ def train(options: argparse.Namespace, command: str) -> Path:
         "data": options.data,
         "data_note": options.data_note,
         "skipped": skipped,
+        "max_tokens": options.max_tokens,
         "date": today(),
         "commit": started_at,
         "hyperparameters": asdict(hyperparameters),
