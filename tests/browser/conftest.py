@@ -1,19 +1,17 @@
-"""One Chromium for all browser tests; a fresh server and a fresh browser profile for each."""
+"""One Chromium for all browser tests; one server put back to its beginning, and a fresh browser profile for each."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from tests.browser.server import PageServer, write_examples
-from tests.fakes import EchoBackend
+from tests.browser.server import PageServer
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -42,28 +40,39 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
-def backend() -> EchoBackend:
-    return EchoBackend(words=6, pace=0.01)
-
-
-@pytest.fixture
-def server(tmp_path: Path, backend: EchoBackend) -> Iterator[PageServer]:
-    write_examples(tmp_path / "adapters")
-    server = PageServer(tmp_path, backend).start()
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
+    server = PageServer(tmp_path_factory.mktemp("page")).start()
     yield server
     server.stop()
 
 
+@pytest.fixture
+def server(shared_server: PageServer) -> PageServer:
+    """The server as it was at first; only the database goes on, in which each browser sees its own."""
+    shared_server.reset()
+    return shared_server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def profile(chromium: Browser) -> AsyncIterator[BrowserContext]:
+    """A browser profile that has the page's scripts in its cache; a test begins in it as a newcomer."""
+    context = await chromium.new_context(viewport={"width": 1280, "height": 820})
+    yield context
+    await context.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def visit(chromium: Browser, server: PageServer) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
-    """Opens the page in a browser profile of its own. After the test, no page may have met an error."""
-    contexts, troubles = [], []
+async def visit(
+    chromium: Browser, profile: BrowserContext, server: PageServer
+) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
+    """Opens the page; with options, in a profile of its own. After the test, no page may have met an error."""
+    pages: list[Page] = []
+    troubles: list[str] = []
 
     async def open_page(**options: Any) -> Page:
-        context = await chromium.new_context(**{"viewport": {"width": 1280, "height": 820}, **options})
-        contexts.append(context)
-        page = await context.new_page()
+        page = await (chromium.new_page(**options) if options else profile.new_page())
+        pages.append(page)
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: is_outside(request.url) and troubles.append(f"asked for {request.url}"))
@@ -77,8 +86,9 @@ async def visit(chromium: Browser, server: PageServer) -> AsyncIterator[Callable
         return not url.startswith((server.url, "data:", "blob:"))
 
     yield open_page
-    for context in contexts:
-        await context.close()
+    for page in pages:
+        await page.evaluate("localStorage.clear()")
+        await page.close()
     assert not troubles
 
 

@@ -87,6 +87,13 @@ class PageServer:
         self.port = int(self._server.servers[0].sockets[0].getsockname()[1])
         return self
 
+    def reset(self) -> None:
+        """Adapters and backend as they are at first."""
+        shutil.rmtree(self.adapters)
+        write_examples(self.adapters)
+        self.service.is_ready = True
+        self.backend.__init__(words=6, pace=0.01)  # type: ignore[misc]
+
     def stop(self) -> None:
         if self._server is not None:
             self._server.should_exit = True
