@@ -20,6 +20,7 @@ from assistant.ui.exchange import Exchange, ShownPart
 HUES = 8
 MAX_EXAMPLES = 6
 EXAMPLE_LENGTH = 110
+REASON_LENGTH = 72
 GENERAL_EXAMPLES = (
     "Explain in two sentences why the sky is blue.",
     "Write a short, friendly reminder about tomorrow's meeting.",
@@ -66,10 +67,9 @@ def feedback(exchanges: Sequence[Exchange]) -> list[str | None]:
 def part_label(part: ShownPart, index: int = 0, of: int = 1) -> str:
     """Who wrote a part and why, and how long it took."""
     steps = f'<span class="sb-step">{index + 1} of {of}</span>' if of > 1 else ""
-    why = f'<span class="sb-why">{one_line(reason(part.route))}</span>'
     busy = " sb-busy" if part.finish_reason is None else ""
     facts = f'<span class="sb-facts">{one_line(" · ".join(part_facts(part)))}</span>'
-    return f'<div class="sb-label{busy}">{steps}{chip(part.route.adapter)}{why}{facts}</div>'
+    return f'<div class="sb-label{busy}">{steps}{chip(part.route.adapter)}{why(part.route)}{facts}</div>'
 
 
 def part_facts(part: ShownPart) -> list[str]:
@@ -92,10 +92,15 @@ def part_facts(part: ShownPart) -> list[str]:
     return facts
 
 
-def reason(route: Route) -> str:
-    if route.reason == "chosen by you":
-        return route.reason
-    return f"chosen automatically: {route.reason} ({route.confidence:.0%} sure)"
+def why(route: Route) -> str:
+    """The reason in a few words; a longer one opens on a click."""
+    reason = route.reason
+    if reason != "chosen by you":
+        reason = f"chosen automatically ({route.confidence:.0%} sure): {reason}"
+    short = shorten(reason, REASON_LENGTH)
+    if short == reason:
+        return f'<span class="sb-why">{one_line(reason)}</span>'
+    return f'<details class="sb-why"><summary>{one_line(short)}</summary>{one_line(reason)}</details>'
 
 
 def chip(adapter: str) -> str:

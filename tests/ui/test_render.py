@@ -34,7 +34,14 @@ def test_a_label_tells_adapter_reason_tokens_speed_and_first_token():
     label = render.part_label(part())
     for told in (">mood<", "chosen by you", "11 tokens", "10.0 tokens/s", "first token 0.25 s"):
         assert told in label
-    assert "chosen automatically: speaks of feelings (87% sure)" in render.part_label(part(route=ROUTED))
+    assert "chosen automatically (87% sure): speaks of feelings<" in render.part_label(part(route=ROUTED))
+
+
+def test_a_long_reason_is_folded_and_still_whole():
+    long = "near the example " + "of something long " * 10 + "indeed"
+    made = render.why(ROUTED.model_copy(update={"reason": long}))
+    summary, whole = made.split("</summary>")
+    assert summary.endswith("…") and long in whole and "<div" not in made
 
 
 @pytest.mark.parametrize(
