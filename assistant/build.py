@@ -43,6 +43,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         prefill_chunk=settings.prefill_chunk,
         cache_slots=settings.cache_slots,
         pool_bytes=settings.pool_bytes,
+        pack_weights=settings.pack_weights,
     )
     catalog = Catalog(settings.adapters_dir)
     intake = Intake(

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
         0, description="Threads for the engine; 0: as many as there are cores."
     )
 
+    pack_weights: bool = Field(
+        True, description="Keep a second copy of the base's weights in the layout the processor multiplies fastest."
+    )
+
     max_context: Annotated[int, Field(ge=16)] = Field(
         8192, description="Most tokens of one request, prompt and answer; the base's own limit caps it."
     )

@@ -23,7 +23,6 @@ from assistant.errors import AdapterBroken
 
 KEY_PREFIX = "base_model.model."
 PROMPT_KEY = "prompt_embeddings"
-FLOAT_BYTES = 4
 
 # LoRA settings that change what the low-rank product means; with any other value we would serve something else.
 PLAIN_LORA: dict[str, tuple[Any, ...]] = {
@@ -70,7 +69,7 @@ class Loader:
                 shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 - not a dict
         except (OSError, SafetensorError) as error:
             raise AdapterBroken(f"adapter {adapter.name!r} cannot be read: {error}") from error
-        return sum(math.prod(shape) for shape in shapes) * FLOAT_BYTES
+        return sum(math.prod(shape) for shape in shapes) * self._dtype.itemsize
 
     def load(self, adapter: Adapter) -> AdapterWeights:
         """Read one revision.
@@ -141,7 +140,7 @@ class Loader:
         if rank != len(a) or not isinstance(alpha, int | float) or isinstance(alpha, bool):
             raise AdapterBroken(f"layer {name!r}: the config says rank {rank!r}, alpha {alpha!r}; A has rank {len(a)}")
         scaling = alpha / math.sqrt(rank) if config.get("use_rslora") else alpha / rank
-        return LoraWeights(a.contiguous(), (b.T * scaling).contiguous())
+        return LoraWeights(a.to(self._dtype).contiguous(), (b.T * scaling).to(self._dtype).contiguous())
 
     def _prompt(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> AdapterWeights:
         table = _prompt_table(config, tensors, self._hidden)

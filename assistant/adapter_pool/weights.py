@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 class LoraWeights:
     """The low-rank change of one linear layer: y += x Aᵀ B, the scaling being folded into `b`.
 
-    Kept in float32: at these sizes a float32 product costs less than a bfloat16 one.
+    Kept in the type of the base.
 
     Attributes:
         a: (rank, in features)

@@ -22,17 +22,18 @@ class Runner:
 
     Args:
         slots, length: size of the key-value cache, see `KVCache`.
+        packs: keep a faster copy of the weights, see `MixedLinear`.
 
     Raises:
         BaseModelError: the architecture does not compute the same through the cache as it does on its own.
     """
 
-    def __init__(self, base: Base, slots: int, length: int) -> None:
+    def __init__(self, base: Base, slots: int, length: int, packs: bool = True) -> None:
         self.model = base.model
         self._attention = base.model.config._attn_implementation
         self.cache = KVCache(kv_shapes(base.model), slots, length, base.model.dtype, base.model.device)
-        self._lora = MixedLora(base.model)
         expected = self._plain_logits()
+        self._lora = MixedLora(base.model, packs)
         self.model.set_attn_implementation(NAME)
         try:
             self._check(expected)
