@@ -20,6 +20,7 @@ from assistant.ui.controls import placeholders, read_controls
 from assistant.ui.exchange import Exchange, from_turn
 from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
+from assistant.ui.presence import Presence
 from assistant.ui.toast import tell
 from assistant.ui.visitor import Visitor, read_visitor
 
@@ -35,6 +36,7 @@ class ChatTab:
         self.store = store
         self.live = LiveReplies(service)
         self.views = Views()
+        self.presence = Presence(self.live.stop_all)
         self.history = History(store)
 
     def build(self) -> None:
@@ -63,11 +65,14 @@ class ChatTab:
     # Events ---------------------------------------------------------------------------------------
 
     async def _load(self, kept: Any, request: gr.Request) -> AsyncIterator[Updates]:
-        async for updates in self._open(read_visitor(kept), request):
+        visitor = read_visitor(kept)
+        self.presence.enter(str(request.session_hash), visitor.owner)
+        async for updates in self._open(visitor, request):
             yield updates
 
-    def _leave(self, request: gr.Request) -> None:
+    async def _leave(self, request: gr.Request) -> None:
         self.views.drop(str(request.session_hash))
+        self.presence.leave(str(request.session_hash))
 
     async def _send(self, request: gr.Request, text: str, kept: Any, *settings: Any) -> AsyncIterator[Updates]:
         async for updates in self._ask(read_visitor(kept), text, settings, request):
@@ -146,7 +151,10 @@ class ChatTab:
                     decoding=decoding,
                     conversation_id=conversation.id,
                 ),
+                visitor.owner,
             )
+            # A newcomer gets their id with the first message.
+            self.presence.enter(str(request.session_hash), visitor.owner)
         except SwapboardError as error:
             tell(error, "Not sent")
             yield {self.parts.returned: text or ""}

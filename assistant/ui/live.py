@@ -1,7 +1,7 @@
-"""Answers that are being written. They belong to the server, not to the page that shows them.
+"""Answers that are being written. They belong to their visitor, not to the page that shows them.
 
 So a refresh in the middle of an answer loses nothing, several pages can follow one answer, and Stop ends
-the computing itself rather than the showing of it.
+the computing itself rather than the showing of it. When the visitor has closed every page, so do their answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ READY_POLL = 0.2
 class LiveReply:
     """One answer under way. All methods must be called on the event loop that made it."""
 
-    def __init__(self, service: ChatService, request: ChatRequest) -> None:
+    def __init__(self, service: ChatService, request: ChatRequest, owner: str) -> None:
+        self.owner = owner
         self.exchange = Exchange(request.messages[-1].content)
         self._service = service
         self._request = request
@@ -85,13 +86,17 @@ class LiveReplies:
         reply = self._replies.get(conversation_id)
         return None if reply is None or reply.exchange.is_over else reply
 
-    def start(self, conversation_id: str, request: ChatRequest) -> LiveReply:
+    def start(self, conversation_id: str, request: ChatRequest, owner: str) -> LiveReply:
         """Raises InvalidRequest where the conversation is being answered already."""
         if self.find(conversation_id) is not None:
             raise InvalidRequest("this conversation is being answered: wait for the answer or stop it first")
         self._replies = {key: reply for key, reply in self._replies.items() if not reply.exchange.is_over}
-        self._replies[conversation_id] = LiveReply(self._service, request)
+        self._replies[conversation_id] = LiveReply(self._service, request, owner)
         return self._replies[conversation_id]
+
+    async def stop_all(self, owner: str) -> None:
+        """End every answer of a visitor who has gone; what there is of each is kept."""
+        await asyncio.gather(*(reply.stop() for reply in self._replies.values() if reply.owner == owner))
 
 
 class Views:

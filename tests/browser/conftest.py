@@ -92,6 +92,8 @@ async def visit(
 
     yield open_page
     for page in pages:
+        if page.is_closed():
+            continue
         await page.evaluate("localStorage.clear()")
         await page.close()
     assert not troubles

@@ -300,3 +300,16 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_list_is_a_dra
     for tab in ("Adapters", "Chat"):
         await page.get_by_role("tab", name=tab).click()
         assert await page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+async def test_closing_the_page_ends_the_computing(page, server):
+    server.backend.words, server.backend.pace = 2000, 0.02
+    await ask(page, "a very long one")
+    await expect(answers(page).last).to_contain_text("word3")
+    await page.evaluate("localStorage.clear()")
+    await page.close()
+    for _ in range(300):
+        if server.backend.running == 0:
+            break
+        await asyncio.sleep(0.1)
+    assert server.backend.running == 0 and 0 < server.backend.generated < 2000

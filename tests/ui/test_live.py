@@ -34,7 +34,7 @@ async def until(found, changes: AsyncIterator[Exchange]) -> Exchange:
 async def test_stop_ends_the_computing_and_keeps_what_was_written(tmp_path):
     store = MemoryStore()
     service = slow_service(tmp_path, store)
-    reply = LiveReplies(service).start("c", QUESTION)
+    reply = LiveReplies(service).start("c", QUESTION, "me")
     await until(lambda exchange: exchange.text, reply.changes())
     await asyncio.gather(reply.stop(), reply.stop())
     computed = service.backend.generated
@@ -48,7 +48,7 @@ async def test_an_answer_goes_on_when_nobody_looks_and_can_be_followed_again(tmp
     service = fake_service(tmp_path, EchoBackend(words=30, pace=0.005))
     service.is_ready = True
     live = LiveReplies(service)
-    live.start("c", QUESTION)
+    live.start("c", QUESTION, "me")
     changes = live.find("c").changes()
     await until(lambda exchange: exchange.text, changes)
     await changes.aclose()
@@ -59,20 +59,20 @@ async def test_an_answer_goes_on_when_nobody_looks_and_can_be_followed_again(tmp
 
 async def test_a_conversation_is_answered_once_at_a_time_and_others_beside_it(tmp_path):
     live = LiveReplies(slow_service(tmp_path))
-    first, second = live.start("a", QUESTION), live.start("b", QUESTION)
+    first, second = live.start("a", QUESTION, "me"), live.start("b", QUESTION, "me")
     with pytest.raises(InvalidRequest, match="being answered"):
-        live.start("a", QUESTION)
+        live.start("a", QUESTION, "me")
     for reply in (first, second):
         await until(lambda exchange: exchange.text, reply.changes())
     await first.stop()
     await second.stop()
-    again = live.start("a", QUESTION)
+    again = live.start("a", QUESTION, "me")
     await again.stop()
 
 
 async def test_a_question_waits_for_the_base_model(tmp_path):
     service = fake_service(tmp_path)
-    reply = LiveReplies(service).start("c", QUESTION)
+    reply = LiveReplies(service).start("c", QUESTION, "me")
     changes = reply.changes()
     assert (await anext(changes)).state == "waiting" and not service.backend.seen
     service.is_ready = True
@@ -86,7 +86,7 @@ async def test_an_unexpected_error_is_told_and_not_only_logged(tmp_path, monkeyp
 
     service = slow_service(tmp_path)
     monkeypatch.setattr(service, "reply", broken)
-    last = await until(lambda exchange: exchange.is_over, LiveReplies(service).start("c", QUESTION).changes())
+    last = await until(lambda exchange: exchange.is_over, LiveReplies(service).start("c", QUESTION, "me").changes())
     assert (last.state, last.error) == ("failed", "unexpected error: ZeroDivisionError")
 
 
