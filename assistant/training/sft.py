@@ -193,8 +193,8 @@ def fine_tune(
         steps=outcome.global_step,
         seconds=seconds,
         tokens_per_second=round(rows.tokens * steps * settings.accumulate / len(rows) / seconds, 1),
-        train_loss=outcome.training_loss,
-        validation_loss=measured[-1] if measured else None,
+        train_loss=round(outcome.training_loss, 4),
+        validation_loss=round(measured[-1], 4) if measured else None,
         train_examples=len(train),
         validation_examples=len(validation),
     )
