@@ -209,7 +209,8 @@ def _kinds(pieces: list[Piece]) -> list[str]:
     wanted = [is_ask(piece.text) for piece in pieces]
     # A short first line over a longer text is a heading that asks ("tldr").
     if open_ and open_[0] == 0 and len(pieces) > 1 and pieces[1].paragraph != pieces[0].paragraph:
-        wanted[0] = wanted[0] or len(pieces[0].text.split()) <= HEAD_WORDS
+        is_heading = len(pieces[0].text.split()) <= HEAD_WORDS and not pieces[0].text.endswith((".", "!"))
+        wanted[0] = wanted[0] or is_heading
     for i in open_:
         if not wanted[i]:
             break

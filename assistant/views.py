@@ -17,68 +17,21 @@ MATERIAL_WORDS = 60
 GROUNDED = 0.3
 """Share of an ask's content words found in its material, from which on the answer is looked for in there."""
 STEM = 5
+ENDING = re.compile(r"(?:ing|ed|es|s|e)$")
+KIND_OF_TEXT = re.compile(
+    r"\b(?:review|feedback|comment|text|article|passage|paragraph|message|tweet|email|post|report|story|sentence|document|note"
+    r"|conversation|thread)s?\b",
+    re.IGNORECASE,
+)
+"""What people call the material. In a frame all of them are "text": "summarise this feedback" asks for no opinion."""
 
 # What stays in a frame: question words and function words carry the kind of request, not its topic.
-FUNCTION_WORDS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "is",
-        "are",
-        "was",
-        "were",
-        "do",
-        "does",
-        "did",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "for",
-        "from",
-        "with",
-        "and",
-        "or",
-        "what",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "when",
-        "where",
-        "why",
-        "how",
-        "it",
-        "its",
-        "this",
-        "that",
-        "these",
-        "those",
-        "be",
-        "been",
-        "by",
-        "as",
-        "can",
-        "could",
-        "i",
-        "you",
-        "me",
-        "my",
-        "he",
-        "she",
-        "they",
-        "his",
-        "her",
-        "there",
-        "many",
-        "much",
-        "tell",
-        "using",
-        "based",
-    ]
+_FUNCTION_WORDS = (
+    "the a an is are was were do does did of to in on at for from with and or what which who whom whose when where why "
+    "how it its this that these those be been by as can could i you me my he she they his her there many much tell "
+    "using based context question answer given following read find"
 )
+FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 WORD = re.compile(r"\w+")
 
 
@@ -101,14 +54,14 @@ def view(ask: str, material: str) -> View:
     frame = QUOTATION.sub(lambda match: TOPIC if quotations(match[0]) else match[0], ask)
     about = f"{quoted} {material}".strip()
     if not about:
-        return View(frame=ask, whole=ask, is_ask=True, has_material=False, is_grounded=False)
+        return View(frame=KIND_OF_TEXT.sub("text", ask), whole=ask, is_ask=True, has_material=False, is_grounded=False)
     stems = {_stem(word) for word in _words(about)}
-    content = [word for word in _words(frame) if word not in FUNCTION_WORDS]
+    content = [word for word in _words(KIND_OF_TEXT.sub("", frame)) if word not in FUNCTION_WORDS]
     shared = [word for word in content if _stem(word) in stems]
     blanked = WORD.sub(lambda match: TOPIC if match[0].lower() in shared else match[0], frame)
     blanked = re.sub(rf"{TOPIC}(?:\s+{TOPIC})+", TOPIC, blanked)
     return View(
-        frame=blanked + ABOUT_MATERIAL,
+        frame=KIND_OF_TEXT.sub("text", blanked) + ABOUT_MATERIAL,
         whole=_head(f"{ask} {material}".strip(), MATERIAL_WORDS + len(ask.split())),
         is_ask=True,
         has_material=True,
@@ -155,7 +108,7 @@ def _words(text: str) -> list[str]:
 
 
 def _stem(word: str) -> str:
-    return word[:STEM]
+    return (ENDING.sub("", word) if len(word) > 3 else word)[:STEM]
 
 
 def _head(text: str, words: int = MATERIAL_WORDS) -> str:
