@@ -14,6 +14,7 @@ CANDIDATES = 256
 """How many of the likeliest tokens top-p looks at first; sorting the whole vocabulary costs milliseconds."""
 
 
+@torch.inference_mode()
 def pick(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     """The next id for each row of `logits`, (rows, vocabulary)."""
     for row, sequence in zip(logits, sequences, strict=True):

@@ -237,6 +237,13 @@ def test_eviction_under_pressure_answers_right(base, tmp_path):
     bench.close()
 
 
+def test_a_repetition_penalty_changes_its_own_row_only(bench, base):
+    plain, penalised = bench.submit("Hello"), bench.submit("Hello", repetition_penalty=2.0)
+    bench.run()
+    assert plain.ids == alone(base, "Hello").ids != penalised.ids
+    assert len(set(penalised.ids)) == len(penalised.ids), "so strong a penalty lets nothing come twice here"
+
+
 def test_the_seed_decides_a_sampled_answer(base):
     first, again, other = (alone(base, "Hello", temperature=1.0, seed=seed) for seed in (3, 3, 4))
     assert first.ids == again.ids != other.ids
