@@ -60,8 +60,8 @@ class QuestionAnswering:
     prompts = (
         Prompt("short", "prompt", ask(SHORT)),
         Prompt("span", "prompt", ask(SPAN)),
-        Prompt("turns", "few-shot", ask(INPUT, SHOTS)),
         Prompt("turns-short", "few-shot", ask(SHORT, SHOTS)),
+        Prompt("turns", "few-shot", ask(INPUT, SHOTS)),
         Prompt("plain", "tuned", ask(INPUT)),
     )
 

@@ -24,8 +24,23 @@ SHOTS = (
     ("I left the theatre smiling.", "positive"),
     ("Two hours of my life I will not get back.", "negative"),
 )
+MORE_SHOTS = (
+    *SHOTS,
+    ("dull, loud and far too long", "negative"),
+    ("a small gem with a big heart", "positive"),
+    ("The food was cold and the waiter was rude.", "negative"),
+    ("Works exactly as promised, and it looks great.", "positive"),
+)
 ONE_WORD = "Is the sentiment of this text positive or negative? Answer with one word.\n\nText: {text}"
 REVIEW = "Review: {text}\nSentiment (positive or negative):"
+CHOOSE = "{text}\n\nWhat is the sentiment of the text above? Choose from: negative, positive."
+
+
+def ask_in_one_message(record: Record) -> tuple[Message, ...]:
+    """The worked examples as a list that the text to label continues."""
+    shots = "".join(f"Review: {text}\nSentiment: {label}\n\n" for text, label in MORE_SHOTS)
+    task = "Label the last review as positive or negative, like the others.\n\n"
+    return (Message(role="user", content=f"{task}{shots}Review: {record['text']}\nSentiment:"),)
 
 
 def ask(form: str, shots: Sequence[tuple[str, str]] = ()) -> Callable[[Record], tuple[Message, ...]]:
@@ -48,8 +63,12 @@ class Sentiment:
     prompts = (
         Prompt("one-word", "prompt", ask(ONE_WORD)),
         Prompt("review", "prompt", ask(REVIEW)),
+        Prompt("choose", "prompt", ask(CHOOSE)),
+        Prompt("turns-8", "few-shot", ask(REVIEW, MORE_SHOTS)),
         Prompt("turns", "few-shot", ask(REVIEW, SHOTS)),
         Prompt("turns-one-word", "few-shot", ask(ONE_WORD, SHOTS)),
+        Prompt("turns-8-choose", "few-shot", ask(CHOOSE, MORE_SHOTS)),
+        Prompt("list-8", "few-shot", ask_in_one_message),
         Prompt("plain", "tuned", lambda record: (Message(role="user", content=record["text"]),)),
     )
 

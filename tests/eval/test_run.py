@@ -109,7 +109,7 @@ def test_limit_draws_at_random_and_modes_change_the_prompt(service: Reader, tmp_
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["count"] == 2
     assert result["adapter"] == "base"
-    assert len(service.seen[0].messages) == 9
+    assert len(service.seen[0].messages) == 17
 
 
 async def test_requests_run_side_by_side_within_the_bound() -> None:
