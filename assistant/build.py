@@ -12,7 +12,7 @@ from assistant.catalog import Catalog
 from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
-from assistant.router import Router
+from assistant.routing.router import Router
 from assistant.service import ChatService
 from assistant.settings import Settings
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from assistant.catalog import Adapter, Card, Catalog
 from assistant.errors import DataError, EvaluationError, SwapboardError
 from assistant.messages import BASE, Route
-from assistant.nearest import Embed
 from assistant.retrieval.embedder import Embedder
-from assistant.router import THRESHOLD, Router
+from assistant.routing.nearest import Embed
+from assistant.routing.router import THRESHOLD, Router
 from assistant.settings import load_settings
 from assistant.training.tasks import TASKS as TRAINED
 from eval.metrics.bootstrap import measure_mean

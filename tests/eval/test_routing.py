@@ -11,7 +11,7 @@ import pytest
 
 from assistant.catalog import Adapter, Card
 from assistant.errors import DataError, EvaluationError
-from assistant.router import chat_examples
+from assistant.routing.router import chat_examples
 from eval.tasks import routing
 from eval.tasks.routing import CHAT, OWN, Utterance, cards, measure, read_utterances
 from tests.bag_of_words import BagOfWords

@@ -6,7 +6,7 @@ import pytest
 
 from assistant.messages import BASE
 from assistant.retrieval.embedder import Embedder
-from assistant.router import Router
+from assistant.routing.router import Router
 from eval.tasks.routing import OWN, cards, measure, read_utterances, remembered
 
 REVIEW = (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.views import Spelling, view
+from assistant.routing.views import Spelling, view
 
 
 def test_frame_is_free_of_the_topic_and_says_that_material_came_along() -> None:

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from assistant.catalog import Adapter, Score
-from assistant.clauses import quotations, read_request
 from assistant.messages import BASE, Route
-from assistant.nearest import Embed, Examples, Nearness, embed_examples, embed_views, nearness
-from assistant.views import Spelling, View, view
-from assistant.wording import REFERS_BACK
+from assistant.routing.clauses import quotations, read_request
+from assistant.routing.nearest import Embed, Examples, Nearness, embed_examples, embed_views, nearness
+from assistant.routing.views import Spelling, View, view
+from assistant.routing.wording import REFERS_BACK
 
-CHAT_FILE = Path(__file__).with_name("router_chat.jsonl")
+CHAT_FILE = Path(__file__).with_name("chat.jsonl")
 
 THRESHOLD = 0.35
 """Below this confidence Auto uses the base. Chosen on the development half of the routing set:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assistant.clauses import quotations, read_request
+from assistant.routing.clauses import quotations, read_request
 
 
 @pytest.mark.parametrize(

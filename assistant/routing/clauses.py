@@ -6,7 +6,7 @@ import itertools
 import re
 from dataclasses import dataclass, replace
 
-from assistant.wording import (
+from assistant.routing.wording import (
     ANSWER_SLOT,
     ASKS_FOLLOW,
     EXCLAMATION,

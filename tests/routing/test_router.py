@@ -8,7 +8,7 @@ import pytest
 
 from assistant.catalog import Adapter, Card, Score
 from assistant.messages import BASE
-from assistant.router import Router, best_of, chat_examples
+from assistant.routing.router import Router, best_of, chat_examples
 from tests.bag_of_words import BagOfWords
 
 MOOD = ("Is this review positive or negative? The soup was cold.", "Classify the mood as positive or negative: so dull")
@@ -153,5 +153,5 @@ def test_chat_examples_differ_from_each_other() -> None:
 
 
 def test_router_loads_no_torch() -> None:
-    code = "import sys, assistant.router; sys.exit(any(m in sys.modules for m in ('torch', 'sentence_transformers')))"
+    code = "import sys, assistant.routing.router; sys.exit(any(m in sys.modules for m in ('torch', 'sentence_transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

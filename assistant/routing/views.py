@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from assistant.clauses import QUOTATION, quotations
+from assistant.routing.clauses import QUOTATION, quotations
 
 TOPIC = "…"
 """Stands in a frame for words the ask shares with its material."""

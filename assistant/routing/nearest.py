@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from assistant.views import View
+from assistant.routing.views import View
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
