@@ -32,8 +32,8 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     Raises:
         BaseModelError: the base cannot be found, loaded or served.
     """
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
+    threads = settings.threads or torch.get_num_threads()
+    torch.set_num_threads(1)  # see `Engine.start`: only the engine's own thread computes in parallel
     base = load_base(settings.base, settings.dtype, settings.data_dir)
     backend = LocalBackend(
         base,
@@ -44,6 +44,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         cache_slots=settings.cache_slots,
         pool_bytes=settings.pool_bytes,
         pack_weights=settings.pack_weights,
+        threads=threads,
     )
     catalog = Catalog(settings.adapters_dir)
     intake = Intake(

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel
 from transformers.generation import BaseStreamer
 
 from assistant.backends.base import Generation
 from assistant.backends.local import LocalBackend
-from assistant.base_model import Base
+from assistant.base_model import Base, load_base
 from assistant.catalog import read_adapter
 from assistant.messages import Decoding, Finished
+from assistant.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,19 @@ class Work:
     new_tokens: int
 
 
+def load(settings: Settings) -> Base:
+    return load_base(settings.base, settings.dtype, settings.data_dir)
+
+
 class Swapboard:
     """The engine of this project: one worker, every row with its own adapter."""
 
-    def __init__(self, base: Base, batch: int) -> None:
+    def __init__(self, settings: Settings, work: Work) -> None:
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
         # Every contender computes the same number of tokens: nothing may end an answer early.
-        self._base = replace(base, stop_ids=frozenset())
-        self._batch = batch
+        self._base = replace(load(settings), stop_ids=frozenset())
+        self._batch = len(work.requests)
 
     def __call__(self, work: Work) -> Run:
         return asyncio.run(self._serve(work))
@@ -58,6 +64,7 @@ class Swapboard:
             prefill_chunk=256,
             cache_slots=self._batch,
             pool_bytes=2**31,
+            threads=self._threads,
         )
         await backend.start()
         for folder in {folder for _, folder in work.requests}:
@@ -101,9 +108,10 @@ class _Clock(BaseStreamer):
 class PeftContender:
     """PEFT with all adapters loaded into one model."""
 
-    def __init__(self, fresh_model: Callable[[], PreTrainedModel], folders: Sequence[Path]) -> None:
+    def __init__(self, settings: Settings, work: Work) -> None:
+        folders = sorted({folder for _, folder in work.requests})
         self._names = {folder: f"adapter_{index}" for index, folder in enumerate(folders)}
-        model: Any = fresh_model()
+        model: Any = load(settings).model
         for index, (folder, name) in enumerate(self._names.items()):
             if index == 0:
                 model = PeftModel.from_pretrained(model, folder, adapter_name=name)
@@ -159,3 +167,10 @@ class PeftMixed(PeftContender):
         start = time.perf_counter()
         self._generate(rows, 1, None, adapter_names=names)
         return time.perf_counter() - start
+
+
+CONTENDERS: dict[str, Callable[[Settings, Work], Callable[[Work], Run]]] = {
+    "swapboard": Swapboard,
+    "peft-sequential": PeftSequential,
+    "peft-mixed": PeftMixed,
+}

@@ -25,6 +25,7 @@ class LocalBackend:
         max_context: most tokens of prompt and answer; the base's own limit caps it.
         cache_slots: sequences kept in the key-value cache, at least `max_batch`.
         pool_bytes: budget for resident adapters.
+        threads: processor threads of the engine.
         pack_weights: keep a faster copy of the base's weights, for as much memory again.
     """
 
@@ -38,13 +39,14 @@ class LocalBackend:
         cache_slots: int,
         pool_bytes: int,
         pack_weights: bool = True,
+        threads: int = 1,
     ) -> None:
         self.base = base
         self._context_length = min(max_context, base.context_length)
         loader = Loader(base)
         self.pool = AdapterPool(loader.load, loader.size_of, pool_bytes)
         self._runner = Runner(base, cache_slots, self._context_length, pack_weights)
-        self.engine = Engine(base, self._runner, self.pool, max_batch, max_queue, prefill_chunk)
+        self.engine = Engine(base, self._runner, self.pool, max_batch, max_queue, prefill_chunk, threads)
 
     @property
     def base_name(self) -> str:
