@@ -113,7 +113,7 @@ def test_tokenised_text_is_put_back_into_natural_spelling() -> None:
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_every_task_has_enough_examples_for_the_router(task: object) -> None:
-    assert 8 <= len(set(TASKS[task.name].card_examples)) <= 15  # type: ignore[attr-defined]
+    assert len(set(TASKS[task.name].card_examples)) >= 8  # type: ignore[attr-defined]
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public data is not beside the project")
