@@ -174,10 +174,13 @@ class PromptTemplate(Frozen):
     """How an adapter was trained to be spoken to: the same template wraps every user message when it serves.
 
     `user` holds `{input}` once; `system` replaces the system message unless the request brings its own.
+    With `single_turn` the adapter was trained on single messages and is shown the last one only: a task adapter
+    that reads an earlier review or passage answers about that.
     """
 
     system: str | None = None
     user: Annotated[str, Field(pattern=r"\{input\}")] = "{input}"
+    single_turn: bool = False
 
     def wrap(self, text: str) -> str:
         return self.user.replace("{input}", text)

@@ -18,8 +18,8 @@ class Prompter:
     def render(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> list[int]:
         """Token ids of the conversation, ending where the assistant's next words begin.
 
-        With a `template`, every user message is wrapped by it, and its system message leads unless
-        the conversation brings one of its own.
+        With a `template`, every user message is wrapped by it, its system message leads unless the
+        conversation brings one of its own, and a single-turn one leaves out all but the last message.
         """
         turns = [turn.model_dump() for turn in apply_template(messages, template)]
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -45,6 +45,8 @@ class Prompter:
 def apply_template(messages: Sequence[Message], template: PromptTemplate | None) -> list[Message]:
     if template is None:
         return list(messages)
+    if template.single_turn:
+        messages = [*(message for message in messages[:-1] if message.role == "system"), messages[-1]]
     turns = [
         message.model_copy(update={"content": template.wrap(message.content)}) if message.role == "user" else message
         for message in messages

@@ -51,6 +51,18 @@ async def test_the_card_gives_template_and_decoding_and_the_request_overrides_it
     assert first.decoding.seed is not None
 
 
+async def test_a_single_turn_adapter_is_shown_the_last_message_only(tmp_path):
+    write_adapter(tmp_path / "mood", template={"system": "Judge.", "single_turn": True})
+    service = fake_service(tmp_path)
+    turns = [("user", "first"), ("assistant", "one"), ("user", "second")]
+    messages = tuple(Message(role=role, content=text) for role, text in turns)
+    await collect(service.reply(ChatRequest(messages=messages, adapter="mood")))
+    await collect(service.reply(ChatRequest(messages=messages)))
+    shown, whole = ("".join(map(chr, generation.prompt)) for generation in service.backend.seen)
+    assert shown == "<system>Judge.<user>second<assistant>"
+    assert whole == "<user>first<assistant>one<user>second<assistant>"
+
+
 async def test_several_intents_become_several_parts(adapters):
     events = await collect(fake_service(adapters).reply(ask("mood and sums please", adapter=AUTO)))
     started = [e for e in events if isinstance(e, PartStarted)]

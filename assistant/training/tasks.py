@@ -70,6 +70,7 @@ SENTIMENT = Task(
     template=PromptTemplate(
         system="You judge the sentiment of a text.",
         user="{input}\n\nPositive or negative?",
+        single_turn=True,
     ),
     card_examples=(
         "Is this review positive or negative? The soup was cold and nobody apologised.",
@@ -136,7 +137,7 @@ QA = Task(
     ),
     answer=_qa_answer,
     group=lambda r: r["context"],
-    template=PromptTemplate(system="Answer the question with a few words copied from the context."),
+    template=PromptTemplate(system="Answer the question with a few words copied from the context.", single_turn=True),
     card_examples=(
         "Context: The lighthouse was built in 1871 by Ana Rivas.\n\nQuestion: Who built the lighthouse?",
         "Context: Tea reached the port in spring.\n\nQuestion: When did tea reach the port?",
