@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from assistant.backends.base import Backend, Generation, Residency
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import EngineFailed, InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
+from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
     AUTO,
     BASE,
@@ -261,10 +261,10 @@ class ChatService:
 
 
 def failure(error: Exception, turn_id: str | None) -> Failed:
-    """What the user is told. An error nobody foresaw is logged whole and named, never swallowed."""
+    """What the user is told. An error nobody foresaw is logged whole; its words may hold what is not for users."""
     if not isinstance(error, SwapboardError):
         log.error("a turn failed unexpectedly", exc_info=error)
-        error = EngineFailed(f"the turn failed unexpectedly: {error!r}")
+        error = SwapboardError("an internal error; the log of the server says more")
     return Failed(
         status=error.status,
         code=error.code,
