@@ -20,6 +20,28 @@ from assistant.adapter_pool.loader import KEY_PREFIX
 from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Conversion
 from assistant.errors import AdapterRejected
 
+# Types whose change of a layer PEFT can state as a matrix. Others are refused before PEFT sees them: an X-LoRA
+# config, for one, names folders and repositories that PEFT would load.
+CONVERTIBLE = frozenset(
+    [
+        "ADALORA",
+        "C3A",
+        "DELORA",
+        "FOURIERFT",
+        "GRALORA",
+        "LOHA",
+        "LOKR",
+        "MISS",
+        "RANDLORA",
+        "SHIRA",
+        "TINYLORA",
+        "UNILORA",
+        "VBLORA",
+        "VERA",
+        "WAVEFT",
+    ]
+)
+
 ENERGY = 0.9999
 """Share of each layer's squared singular values that the rank is chosen to keep."""
 
@@ -40,10 +62,15 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
     kind = config["peft_type"]
     if kind not in {member.value for member in PeftType}:
         raise AdapterRejected(f"{kind!r} is no PEFT type; served: {', '.join(SERVED_TYPES)}")
+    if kind not in CONVERTIBLE:
+        raise AdapterRejected(
+            f"type {kind} is not served and PEFT cannot convert it to LORA; "
+            f"served as they are: {', '.join(SERVED_TYPES)}"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            tuned = PeftModel.from_pretrained(model, folder, config=_local_config(folder))
+            tuned = PeftModel.from_pretrained(model, folder, config=_local_config(config))
         lora_config, tensors = convert_to_lora(tuned, rank=ENERGY)
     except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, ImportError, UserWarning) as error:
         raise AdapterRejected(
@@ -59,10 +86,9 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
     return Conversion(source=kind, error=max(errors), mean_error=sum(errors) / len(errors))
 
 
-def _local_config(folder: Path) -> PeftConfig:
+def _local_config(config: dict[str, Any]) -> PeftConfig:
     """The adapter's config, with what PEFT would resolve or import taken out."""
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    config.update(base_model_name_or_path=None, auto_mapping=None, revision=None, inference_mode=True)
+    config = {**config, "base_model_name_or_path": None, "auto_mapping": None, "revision": None, "inference_mode": True}
     with tempfile.TemporaryDirectory() as clean:
         (Path(clean) / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
         return PeftConfig.from_pretrained(clean)

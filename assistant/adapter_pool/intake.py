@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -20,7 +19,6 @@ from assistant.catalog import (
     Catalog,
     add_to_card,
     check_name,
-    content_digest,
     read_adapter,
 )
 from assistant.errors import AdapterBroken, AdapterError, AdapterRejected, UnknownAdapter
@@ -108,7 +106,7 @@ class Intake:
             conversion = convert.convert(folder, self._fresh_base())
             add_to_card(folder, "conversion", conversion.model_dump())
             adapter = read_adapter(folder)
-        self._loader.load(replace(adapter, digest=content_digest(folder)))
+        self._loader.load(adapter)
 
     def _swap_in(self, folder: Path, staging: Path) -> None:
         target = self.catalog.folder / folder.name

@@ -18,7 +18,8 @@ from assistant.errors import BaseModelError
 class Runner:
     """Runs packed steps on the frozen base.
 
-    Takes the model over until `close`: its attention reads the cache slots and its linear layers carry hooks.
+    Takes the model over until `close`: its attention reads the cache slots and its linear layers compute
+    through `MixedLora`.
 
     Args:
         slots, length: size of the key-value cache, see `KVCache`.

@@ -134,6 +134,7 @@ def _narrow(folder: Path) -> None:
         (lambda f: edit(f, CARD_FILE, base_digest="0" * 64, base_name="another"), "made for base another"),
         (lambda f: edit(f, CARD_FILE, template={"user": "no input"}), "template"),
         (lambda f: edit(f, peft_type="POLY"), "POLY"),
+        (lambda f: edit(f, peft_type="XLORA", adapters={"0": "evil/adapter"}), "XLORA is not served"),
         (lambda f: edit(f, peft_type="NONSENSE"), "'NONSENSE' is no PEFT type; served: LORA"),
         (lambda f: (f / WEIGHTS_FILE).rename(f / "adapter_model.bin"), "pickle"),
         (lambda f: (f / "training_args.bin").write_bytes(b"x"), "pickle"),
