@@ -23,6 +23,7 @@ from transformers.trainer_utils import get_last_checkpoint, set_seed
 
 from assistant.base_model import Base
 from assistant.training.data import Example
+from assistant.training.fused import fuse_attention, fuse_lora
 from assistant.training.packing import IGNORED, batches, pack, pad, plan_rows
 from assistant.training.progress import Progress
 from assistant.training.recipes import Recipe, adapt, parameter_counts
@@ -121,6 +122,9 @@ def answer_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
     """
     labels = batch["labels"]
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    if (sees := inputs["attention_mask"]).dtype == torch.bool:
+        dtype = next(model.parameters()).dtype
+        inputs["attention_mask"] = torch.zeros_like(sees, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
     # Columns after which at least one row continues with an answer token.
     columns = (labels[:, 1:] != IGNORED).any(dim=0).nonzero().squeeze(-1)
     config = cast(PeftModel, model).active_peft_config
@@ -146,6 +150,9 @@ def fine_tune(
     """Train; where `folder` holds a checkpoint of the same run, go on from it."""
     set_seed(settings.seed)
     model = adapt(base, recipe, settings.rank, task)
+    if model.device.type == "cpu":
+        fuse_lora(model)
+        fuse_attention(model)
     pad_id = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else base.tokenizer.eos_token_id
     rows = Rows(train, recipe, settings, pad_id)
     trained, everything = parameter_counts(model)
