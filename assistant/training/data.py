@@ -12,9 +12,21 @@ from typing import Any
 from assistant.errors import DataError
 from assistant.messages import Message
 from assistant.prompt import Prompter
-from assistant.training.tasks import Record, Task
+from assistant.training.tasks.prescriptions import prescriptions
+from assistant.training.tasks.task import Kind, Record, Task
 
 HUB = "hub:"
+MADE = "made:prescriptions"
+MADE_COUNT = 600
+
+
+@dataclass(frozen=True)
+class Item:
+    """A record, its kind, and the file and line it came from."""
+
+    kind: Kind
+    record: Record
+    where: str
 
 
 @dataclass(frozen=True)
@@ -27,34 +39,67 @@ class Example:
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     group: str = ""
+    kind: str = ""
+    label: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
 
 
-def read_records(data: str, task: Task, split: str = "train") -> list[Record]:
-    """All records of a JSON lines file, or of a dataset on the hub.
+def read_items(sources: Sequence[str], task: Task, split: str = "train") -> list[Item]:
+    """All records of JSON lines files or datasets on the hub, each with its kind.
 
     Args:
-        data: a path, `hub:ID` or `hub:ID@SPLIT`.
+        sources: `PATH`, `hub:ID`, `hub:ID@SPLIT` or `made:prescriptions`; with `KIND=` before it all its records
+            are of that kind, else their fields tell.
         split: the split of a hub dataset that names none.
 
     Raises:
-        DataError: the file is absent or empty, a line is no JSON object, a field is missing, or a
+        DataError: a file is absent or empty, a line is no JSON object, a field is missing, or a
             value is not allowed; names file and line.
     """
-    records: list[Record] = []
-    rows = _from_hub(data.removeprefix(HUB), split) if data.startswith(HUB) else _from_file(Path(data))
-    for where, record in rows:
-        missing = [name for name in task.fields if name not in record]
-        if missing:
-            raise DataError(f"{where}: no field {missing[0]!r}; a {task.name} record has {', '.join(task.fields)}")
-        if (fault := task.check(record)) is not None:
-            raise DataError(f"{where}: {fault}")
-        records.append(record)
-    if not records:
-        raise DataError(f"{data}: empty; allowed: one {task.name} record per line")
-    return records
+    items: list[Item] = []
+    for source in sources:
+        name, equals, rest = source.partition("=")
+        kind = task.kind(name) if equals else None
+        rows = [
+            Item(kind or _kind_of(where, record, task), record, where)
+            for where, record in _rows(rest if kind else source, split)
+        ]
+        if not rows:
+            raise DataError(f"{source}: empty; allowed: one {task.name} record per line")
+        for item in rows:
+            _check(item)
+        items += rows
+    return items
+
+
+def _kind_of(where: str, record: Record, task: Task) -> Kind:
+    if (kind := task.kind_of(record)) is not None:
+        return kind
+    allowed = "; or ".join(", ".join(kind.fields) for kind in task.kinds)
+    first = task.kinds[0]
+    missing = next(name for name in first.fields if name not in record)
+    what = f"no field {missing!r}" if len(task.kinds) == 1 else f"the fields {', '.join(record)} fit no kind"
+    raise DataError(f"{where}: {what}; a {task.name} record has {allowed}")
+
+
+def _check(item: Item) -> None:
+    missing = [name for name in item.kind.fields if name not in item.record]
+    if missing:
+        fields = ", ".join(item.kind.fields)
+        raise DataError(f"{item.where}: no field {missing[0]!r}; a {item.kind.name} record has {fields}")
+    if (fault := item.kind.check(item.record)) is not None:
+        raise DataError(f"{item.where}: {fault}")
+
+
+def _rows(source: str, split: str) -> Iterator[tuple[str, Record]]:
+    if source == MADE:
+        yield from ((f"{source}:{n}", record) for n, record in enumerate(prescriptions(MADE_COUNT, seed=0), start=1))
+    elif source.startswith(HUB):
+        yield from _from_hub(source.removeprefix(HUB), split)
+    else:
+        yield from _from_file(Path(source))
 
 
 def _from_file(path: Path) -> Iterator[tuple[str, Record]]:
@@ -103,13 +148,13 @@ def plain_fields(row: dict[str, Any]) -> Record:
     return record
 
 
-def sample(records: list[Record], limit: int | None, seed: int) -> list[Record]:
-    """At most `limit` records, drawn at random."""
-    return records if limit is None or limit >= len(records) else random.Random(seed).sample(records, limit)
+def sample(items: list[Item], limit: int | None, seed: int) -> list[Item]:
+    """At most `limit` items, drawn at random."""
+    return items if limit is None or limit >= len(items) else random.Random(seed).sample(items, limit)
 
 
 def build_examples(
-    records: Sequence[Record], task: Task, prompter: Prompter, max_tokens: int, seed: int
+    items: Sequence[Item], task: Task, prompter: Prompter, max_tokens: int, seed: int
 ) -> tuple[list[Example], int]:
     """Render records as they are served. Returns the examples and how many were longer than `max_tokens`.
 
@@ -118,25 +163,41 @@ def build_examples(
     Raises:
         DataError: every record is longer than `max_tokens` tokens.
     """
+    answers: dict[int, str] = {}
+    for kind in dict.fromkeys(item.kind for item in items):
+        own = [position for position, item in enumerate(items) if item.kind is kind]
+        answers.update(zip(own, kind.answers([items[position].record for position in own]), strict=True))
     forms: dict[str, int] = {}
     examples = []
-    for position, record in enumerate(records):
-        group = task.group(record)
+    for position, (kind, record) in enumerate((item.kind, item.record) for item in items):
+        group = kind.group(record)
         draw = random.Random(f"{seed}:{group or position}")
         form = forms.setdefault(
             group or str(position),
-            0 if draw.random() < task.plain_share else draw.randrange(1, len(task.forms)),
+            0 if draw.random() < kind.plain_share else draw.randrange(1, len(kind.forms)),
         )
         turns = (
-            Message(role="user", content=task.forms[form](record)),
-            Message(role="assistant", content=task.answer(record)),
+            Message(role="user", content=kind.forms[form](record)),
+            Message(role="assistant", content=answers[position]),
         )
         prompt, answer = prompter.render_example(turns, task.template)
         if len(prompt) + len(answer) <= max_tokens:
-            examples.append(Example(tuple(prompt), tuple(answer), group))
+            label = kind.label(record) if kind.label else ""
+            examples.append(Example(tuple(prompt), tuple(answer), group, kind.name, label))
     if not examples:
-        raise DataError(f"all {len(records)} examples are longer than {max_tokens} tokens; raise --max-tokens")
-    return examples, len(records) - len(examples)
+        raise DataError(f"all {len(items)} examples are longer than {max_tokens} tokens; raise --max-tokens")
+    return examples, len(items) - len(examples)
+
+
+def level_labels(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """`count` examples of each label: of more some are drawn, fewer are repeated. Others stay as they are."""
+    draw = random.Random(seed)
+    levelled = [example for example in examples if not example.label]
+    for label in sorted({(example.kind, example.label) for example in examples if example.label}):
+        own = [example for example in examples if (example.kind, example.label) == label]
+        draw.shuffle(own)
+        levelled += (own * (count // len(own) + 1))[:count]
+    return levelled
 
 
 def split_validation(examples: Sequence[Example], count: int, seed: int) -> tuple[list[Example], list[Example]]:

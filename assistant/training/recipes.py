@@ -22,7 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from assistant.base_model import Base
-from assistant.training.tasks import Task
+from assistant.training.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -36,18 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     from assistant.training.recipes import RECIPES
-    from assistant.training.tasks import TASKS
+    from assistant.training.tasks.registry import TASKS
 
     parser = argparse.ArgumentParser(prog="python -m assistant.training.run", description="Train one adapter.")
     parser.add_argument("--recipe", required=True, choices=sorted(RECIPES), help="which weights are trained")
     parser.add_argument("--task", required=True, choices=sorted(TASKS), help="what is learnt")
-    parser.add_argument("--data", required=True, help="JSON lines file, or hub:ID for a dataset on the hub")
+    parser.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="[KIND=]SOURCE",
+        help="JSON lines files, hub:ID for a dataset on the hub, or made:prescriptions",
+    )
     parser.add_argument("--data-note", default="source not stated", help="source and licence of the data, for the card")
     parser.add_argument("--out", required=True, type=Path, help="folder of the adapter, e.g. adapters/NAME")
     parser.add_argument("--epochs", type=_positive(float), default=1.0)
     parser.add_argument("--lr", type=_positive(float), help="peak learning rate; the recipe's unless given")
     parser.add_argument("--rank", type=_positive(int), help="LoRA rank or virtual tokens; the recipe's unless given")
     parser.add_argument("--limit", type=_positive(int), help="use this many records, drawn at random")
+    parser.add_argument("--per-label", type=_positive(int), help="this many examples of each label, rare ones repeated")
     parser.add_argument("--validation", type=int, default=200, help="examples held out of the data; 0 for none")
     parser.add_argument("--max-tokens", type=_positive(int), default=384, help="longer examples are left out")
     parser.add_argument("--row-tokens", type=_positive(int), default=512, help="tokens of one forward pass")
@@ -81,20 +88,22 @@ def train(options: argparse.Namespace, command: str) -> Path:
     from assistant.catalog import Card
     from assistant.prompt import Prompter
     from assistant.settings import load_settings
-    from assistant.training.data import build_examples, read_records, sample, split_validation
+    from assistant.training.data import build_examples, level_labels, read_items, sample, split_validation
     from assistant.training.provenance import commit, today
     from assistant.training.publish import check_target, publish
     from assistant.training.recipes import RECIPES, plain_name
     from assistant.training.sft import Hyperparameters, fine_tune
-    from assistant.training.tasks import TASKS
+    from assistant.training.tasks.registry import TASKS
 
     task, recipe, settings, started_at = TASKS[options.task], RECIPES[options.recipe], load_settings(), commit()
     check_target(options.out, options.replace)
-    records = sample(read_records(options.data, task), options.limit, options.seed)
+    items = sample(read_items(options.data, task), options.limit, options.seed)
     base = load_base(settings.base, settings.dtype, settings.data_dir)
-    examples, skipped = build_examples(records, task, Prompter(base.tokenizer), options.max_tokens, options.seed)
+    examples, skipped = build_examples(items, task, Prompter(base.tokenizer), options.max_tokens, options.seed)
     log.info("%d examples; %d longer than %d tokens left out", len(examples), skipped, options.max_tokens)
     training, validation = split_validation(examples, options.validation, options.seed)
+    if options.per_label is not None:
+        training = level_labels(training, options.per_label, options.seed)
     hyperparameters = Hyperparameters(
         recipe=recipe.name,
         rank=options.rank or recipe.rank,
@@ -110,6 +119,7 @@ def train(options: argparse.Namespace, command: str) -> Path:
         "task": task.name,
         "data": options.data,
         "limit": options.limit,
+        "per_label": options.per_label,
         "base": base.digest,
         "validation": options.validation,
         "max_tokens": options.max_tokens,
@@ -129,7 +139,7 @@ def train(options: argparse.Namespace, command: str) -> Path:
     )
     account = {
         "command": command,
-        "data": options.data,
+        "data": " ".join(options.data),
         "data_note": options.data_note,
         "skipped": skipped,
         "max_tokens": options.max_tokens,

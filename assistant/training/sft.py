@@ -27,7 +27,7 @@ from assistant.training.fused import fuse_attention, fuse_lora
 from assistant.training.packing import IGNORED, batches, pack, pad, plan_rows
 from assistant.training.progress import Progress
 from assistant.training.recipes import Recipe, adapt, parameter_counts
-from assistant.training.tasks import Task
+from assistant.training.tasks.task import Task
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assistant.messages import Decoding, Message
-from assistant.training.data import read_records
-from assistant.training.tasks import QA as FIELDS
+from assistant.training.data import read_items
+from assistant.training.tasks.qa import QA
 from eval.metrics.bootstrap import measure_mean
 from eval.metrics.em_f1 import exact_match, raw_match, token_f1
 from eval.tasks.interface import Outcome, Prompt, Record
@@ -66,7 +66,7 @@ class QuestionAnswering:
     )
 
     def load(self, data: str | None) -> list[Record]:
-        return read_records(data or str(OWN), FIELDS, split="test")
+        return [item.record for item in read_items([data or str(OWN)], QA, split="test")]
 
     def score(self, records: Sequence[Record], answers: Sequence[str]) -> Outcome:
         examples = []

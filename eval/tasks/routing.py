@@ -25,7 +25,7 @@ from assistant.retrieval.embedder import Embedder
 from assistant.routing.nearest import Embed
 from assistant.routing.router import THRESHOLD, Router
 from assistant.settings import load_settings
-from assistant.training.tasks import TASKS as TRAINED
+from assistant.training.tasks.registry import TASKS as TRAINED
 from eval.metrics.bootstrap import measure_mean
 from eval.tasks.interface import Outcome
 
@@ -128,7 +128,7 @@ def cards(shipped: Sequence[Adapter]) -> tuple[list[Adapter], dict[str, str]]:
         sources[adapter.card.task] = ", ".join(
             filter(None, [sources.get(adapter.card.task), f"adapters/{adapter.name}"])
         )
-    planned = {name: (task.card_examples, "training recipe") for name, task in TRAINED.items()}
+    planned = {name: (task.card_examples, "training recipe") for name, task in TRAINED.items() if task.card_examples}
     for name, card in json.loads(CARDS.read_text(encoding="utf-8")).items():
         planned.setdefault(name, (tuple(card["examples"]), CARDS.name))
     for name, (examples, source) in planned.items():

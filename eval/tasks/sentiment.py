@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assistant.messages import Decoding, Message
-from assistant.training.data import read_records
-from assistant.training.tasks import LABELS
-from assistant.training.tasks import SENTIMENT as FIELDS
+from assistant.training.data import read_items
+from assistant.training.tasks.sentiment import LABELS, SENTIMENT
 from eval.metrics.bootstrap import measure_mean
 from eval.metrics.classification import classification
 from eval.tasks.interface import Outcome, Prompt, Record
@@ -73,7 +72,7 @@ class Sentiment:
     )
 
     def load(self, data: str | None) -> list[Record]:
-        return read_records(data or str(OWN), FIELDS, split="test")
+        return [item.record for item in read_items([data or str(OWN)], SENTIMENT, split="test")]
 
     def score(self, records: Sequence[Record], answers: Sequence[str]) -> Outcome:
         predicted = [label_of(answer) for answer in answers]

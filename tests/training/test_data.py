@@ -9,17 +9,50 @@ import pytest
 
 from assistant.errors import DataError
 from assistant.prompt import Prompter
-from assistant.training.data import build_examples, plain_fields, read_records, sample, split_validation
-from assistant.training.tasks import QA, SENTIMENT, TASKS, natural
+from assistant.training.data import (
+    Item,
+    build_examples,
+    level_labels,
+    plain_fields,
+    read_items,
+    sample,
+    split_validation,
+)
+from assistant.training.tasks.legal import LEGAL
+from assistant.training.tasks.medical import MEDICAL
+from assistant.training.tasks.moderation import explained
+from assistant.training.tasks.prescriptions import HELD_OUT
+from assistant.training.tasks.qa import QA
+from assistant.training.tasks.registry import INSTRUCT, TASKS
+from assistant.training.tasks.sentiment import SENTIMENT, natural
+from assistant.training.tasks.task import Record, Task
 from tests.tiny import tokenizer
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
+FILES = {
+    "qa": ("qa/train", "qa/test"),
+    "sentiment": ("sentiment/train", "sentiment/test", "sentiment/transfer_imdb"),
+    "summarisation": ("summarisation/train", "summarisation/test", "summarisation/transfer_xsum"),
+    "legal": ("legal/policyqa_train", "legal/policyqa_test", "legal/plain_english_train", "legal/plain_english_test"),
+    "medical": (
+        "medical/pubmedqa_train",
+        "medical/pubmedqa_test",
+        "medical/medquad_train",
+        "medical/medquad_test",
+        "medical/abbreviations",
+    ),
+    "moderation": ("moderation/train", "moderation/test"),
+}
 GOOD = {"text": "a joy", "label": "positive"}
 
 
 def write(path: Path, *lines: object) -> str:
     path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
     return str(path)
+
+
+def items(task: Task, *records: Record) -> list[Item]:
+    return [Item(task.kind_of(record) or task.kinds[0], record, f"test:{n}") for n, record in enumerate(records)]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +68,7 @@ def write(path: Path, *lines: object) -> str:
 def test_bad_line_is_named_with_file_and_number(tmp_path: Path, bad: object, fault: str) -> None:
     path = write(tmp_path / "reviews.jsonl", GOOD, bad)
     with pytest.raises(DataError) as error:
-        read_records(path, SENTIMENT)
+        read_items([path], SENTIMENT)
     assert f"{path}:2: " in str(error.value)
     assert fault in str(error.value)
 
@@ -44,20 +77,20 @@ def test_bad_line_is_named_with_file_and_number(tmp_path: Path, bad: object, fau
 def test_question_without_a_text_answer_is_refused(tmp_path: Path, answers: object) -> None:
     path = write(tmp_path / "qa.jsonl", {"context": "c", "question": "q", "answers": answers})
     with pytest.raises(DataError, match=r"qa\.jsonl:1: answers is"):
-        read_records(path, QA)
+        read_items([path], QA)
 
 
 def test_empty_and_absent_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="empty"):
-        read_records(write(tmp_path / "none.jsonl", ""), SENTIMENT)
+        read_items([write(tmp_path / "none.jsonl", "")], SENTIMENT)
     with pytest.raises(DataError, match="cannot be read"):
-        read_records(str(tmp_path / "absent.jsonl"), SENTIMENT)
+        read_items([str(tmp_path / "absent.jsonl")], SENTIMENT)
 
 
 def test_blank_lines_do_not_shift_the_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "reviews.jsonl", GOOD, "", {"text": "x"})
     with pytest.raises(DataError, match=r"reviews\.jsonl:3"):
-        read_records(path, SENTIMENT)
+        read_items([path], SENTIMENT)
 
 
 def test_public_field_names_become_ours() -> None:
@@ -67,7 +100,7 @@ def test_public_field_names_become_ours() -> None:
 
 def test_examples_are_rendered_as_they_are_served() -> None:
     prompter = Prompter(tokenizer())
-    [example], skipped = build_examples([GOOD], SENTIMENT, prompter, 400, seed=4)
+    [example], skipped = build_examples(items(SENTIMENT, GOOD), SENTIMENT, prompter, 400, seed=4)
     text = prompter.tokenizer.decode(list(example.prompt))
     assert skipped == 0
     assert text.startswith(f"<system>{SENTIMENT.template.system}")
@@ -78,21 +111,21 @@ def test_examples_are_rendered_as_they_are_served() -> None:
 def test_too_long_examples_are_counted_and_nothing_left_is_an_error() -> None:
     prompter = Prompter(tokenizer())
     long = {"text": "a joy " * 100, "label": "positive"}
-    examples, skipped = build_examples([GOOD, long], SENTIMENT, prompter, 300, seed=0)
+    examples, skipped = build_examples(items(SENTIMENT, GOOD, long), SENTIMENT, prompter, 300, seed=0)
     assert (len(examples), skipped) == (1, 1)
     with pytest.raises(DataError, match="longer than 300 tokens"):
-        build_examples([long], SENTIMENT, prompter, 300, seed=0)
+        build_examples(items(SENTIMENT, long), SENTIMENT, prompter, 300, seed=0)
 
 
 def test_answer_is_the_shortest_spelt_as_in_the_context() -> None:
     record = {"context": "It holds red Ale barrels.", "question": "What?", "answers": ["red ale barrels", "red ale."]}
-    assert QA.answer(record) == "red Ale"
+    assert QA.kinds[0].answers([record]) == ["red Ale"]
 
 
 def test_no_context_is_in_both_training_and_validation() -> None:
     prompter = Prompter(tokenizer())
     records = [{"context": f"context {n // 3}", "question": f"question {n}?", "answers": [str(n)]} for n in range(30)]
-    examples, _ = build_examples(records, QA, prompter, 500, seed=0)
+    examples, _ = build_examples(items(QA, *records), QA, prompter, 500, seed=0)
     train, validation = split_validation(examples, 5, seed=0)
     assert {e.group for e in train}.isdisjoint(e.group for e in validation)
     # Whole groups of three: six is the first count from five up.
@@ -102,24 +135,67 @@ def test_no_context_is_in_both_training_and_validation() -> None:
 
 
 def test_sample_is_the_same_for_the_same_seed() -> None:
-    records = [{"id": n} for n in range(50)]
-    assert sample(records, 5, seed=1) == sample(records, 5, seed=1)
-    assert sample(records, None, seed=1) == records
+    given = items(SENTIMENT, *({"text": f"text {n}", "label": "positive"} for n in range(50)))
+    assert sample(given, 5, seed=1) == sample(given, 5, seed=1)
+    assert sample(given, None, seed=1) == given
 
 
 def test_tokenised_text_is_put_back_into_natural_spelling() -> None:
     assert natural("it 's fun , really . do n't miss it !") == "It's fun, really. don't miss it!"
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-def test_every_task_has_enough_examples_for_the_router(task: object) -> None:
-    assert len(set(TASKS[task.name].card_examples)) >= 8  # type: ignore[attr-defined]
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task.name != "instruct"], ids=lambda t: t.name)
+def test_every_task_has_enough_examples_for_the_router(task: Task) -> None:
+    assert len(set(task.card_examples)) >= 8
+
+
+def test_labels_are_levelled_by_drawing_and_by_repeating() -> None:
+    prompter = Prompter(tokenizer())
+    records = [{"text": f"text {n}", "label": "negative" if n < 3 else "positive"} for n in range(20)]
+    examples, _ = build_examples(items(SENTIMENT, *records), SENTIMENT, prompter, 300, seed=0)
+    levelled = level_labels(examples, 7, seed=0)
+    assert sorted(example.label for example in levelled) == ["negative"] * 7 + ["positive"] * 7
+    assert len({e.prompt for e in levelled if e.label == "negative"}) == 3
+    assert len({e.prompt for e in levelled if e.label == "positive"}) == 7
+
+
+def test_kinds_are_told_by_their_fields_or_by_name(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "notes.jsonl",
+        {"question": "q", "answer": "a"},
+        {"context": "c", "question": "q", "label": "yes"},
+        {"abbreviation": "po", "meaning": "by mouth"},
+    )
+    assert [item.kind.name for item in read_items([path], MEDICAL)] == ["health", "research", "abbreviation"]
+    questions = write(tmp_path / "policy.jsonl", {"context": "c", "question": "q", "answers": ["a"]})
+    named = read_items([f"policy={questions}", f"qa={questions}"], INSTRUCT)
+    assert [item.kind.name for item in named] == ["policy", "qa"]
+    with pytest.raises(DataError, match=r"policy\.jsonl:1: no field 'text'; a moderation record has text, label"):
+        read_items([f"moderation={questions}"], INSTRUCT)
+    with pytest.raises(DataError, match=r"notes\.jsonl:1: the fields question, answer fit no kind"):
+        read_items([path], LEGAL)
+
+
+def test_reasons_quote_a_word_of_the_post() -> None:
+    records = [{"text": "you are a fool", "label": "offensive"}, {"text": "you sing well", "label": "neither"}] * 3
+    records.append({"text": "those people are vermin", "label": "hate"})
+    answers = explained(records)
+    assert answers[0] == 'offensive. It is rude, as "fool" shows, but attacks no group of people.'
+    assert answers[1].startswith("neither. ")
+    assert any(word in answers[-1] for word in ('"those"', '"people"', '"vermin"'))
+
+
+def test_prescriptions_are_many_distinct_and_without_the_one_held_out() -> None:
+    made = read_items(["made:prescriptions"], MEDICAL)
+    lines = {item.record["prescription"] for item in made}
+    assert len(lines) == len(made) == 600
+    assert HELD_OUT not in lines
+    assert all(item.record["reading"].endswith(".") for item in made)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public data is not beside the project")
-@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_public_files_are_read_whole(task: object, part: str) -> None:
-    name = task.name  # type: ignore[attr-defined]
-    path = SHARED / name / f"{part}.jsonl"
-    assert len(read_records(str(path), TASKS[name])) == len(path.read_text().splitlines())
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_public_files_are_read_whole(name: str) -> None:
+    for file in FILES[name]:
+        path = SHARED / f"{file}.jsonl"
+        assert len(read_items([str(path)], TASKS[name])) == path.read_text().count("\n")
