@@ -29,6 +29,9 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = (BASE, AUTO)
 
 LORA = "LORA"
+# Ours, in folders like PEFT's: bias-only tuning (Ben Zaken et al. 2021) and bottleneck adapters (Houlsby et al. 2019).
+BITFIT = "BITFIT"
+BOTTLENECK = "BOTTLENECK"
 SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
 SERVED_TYPES = (LORA, *SOFT_PROMPTS)
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assistant.adapter_pool.loader import KEY_PREFIX
+from assistant.adapter_pool.weights import KEY_PREFIX
 from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Conversion
 from assistant.errors import AdapterRejected
 

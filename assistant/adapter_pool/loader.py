@@ -16,12 +16,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from assistant.adapter_pool.weights import AdapterWeights, LoraWeights, features, linear_layers
+from assistant.adapter_pool.weights import KEY_PREFIX, AdapterWeights, LoraWeights, features, linear_layers
 from assistant.base_model import Base
 from assistant.catalog import CONFIG_FILE, LORA, SERVED_TYPES, WEIGHTS_FILE, Adapter, content_digest
 from assistant.errors import AdapterBroken
 
-KEY_PREFIX = "base_model.model."
 PROMPT_KEY = "prompt_embeddings"
 
 # LoRA settings that change what the low-rank product means; with any other value we would serve something else.

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
+
+KEY_PREFIX = "base_model.model."
+"""What PEFT writes before a layer's name in the base; our own formats follow it."""
+
+BIAS_DELTA = "bias_delta"
+"""BITFIT: `<prefix><layer>.bias_delta`, (out,), added to the layer's output."""
+
+BOTTLENECK_DOWN = "bottleneck_down"
+BOTTLENECK_UP = "bottleneck_up"
+"""BOTTLENECK: `<prefix><layer>.bottleneck_down.{weight,bias}`, (r, out) and (r,), and `.bottleneck_up.{weight,bias}`,
+(out, r) and (out,). With h the layer's output: y = h + up(f(down(h))). After the last layer of a sublayer (o_proj,
+down_proj) this is the adapter of Houlsby et al. 2019, arXiv:1902.00751."""
+
+NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+"""BOTTLENECK: what its config's `non_linearity` may be."""
 
 
 @dataclass(frozen=True)
