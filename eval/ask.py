@@ -1,0 +1,69 @@
+"""Many requests through the service, some at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from assistant.errors import EvaluationError
+from assistant.messages import ChatRequest, CompletionRequest, Done, Failed, StreamEvent
+
+log = logging.getLogger(__name__)
+
+Request = ChatRequest | CompletionRequest
+
+
+class Replies(Protocol):
+    """The service that users get, as far as a measurement needs it."""
+
+    def reply(self, request: ChatRequest) -> AsyncIterator[StreamEvent]: ...
+
+    def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]: ...
+
+
+async def ask_all(
+    service: Replies, requests: Sequence[Request], concurrency: int, names: Sequence[object] | None = None
+) -> list[Done]:
+    """How each request ended, in their order. Chats go to `reply`, raw texts to `complete`.
+
+    Args:
+        concurrency: how many run at the same time, from 1.
+        names: what to call each request when it fails; its number, from 0, unless given.
+
+    Raises:
+        EvaluationError: a request failed, or there are none. The others are cancelled.
+    """
+    if not requests:
+        raise EvaluationError("no examples to ask; an empty run has no score")
+    names = range(len(requests)) if names is None else names
+    gate = asyncio.Semaphore(concurrency)
+    finished = 0
+
+    async def ask(request: Request, name: object) -> Done:
+        nonlocal finished
+        async with gate:
+            done = await _end(service, request, name)
+        finished += 1
+        if finished % 100 == 0:
+            log.info("%d of %d answered", finished, len(requests))
+        return done
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(ask(request, name)) for request, name in zip(requests, names, strict=True)]
+    except ExceptionGroup as failed:
+        # One failure ends the run; the requests beside it were cancelled.
+        raise failed.exceptions[0] from failed
+    return [task.result() for task in asked]
+
+
+async def _end(service: Replies, request: Request, name: object) -> Done:
+    events = service.reply(request) if isinstance(request, ChatRequest) else service.complete(request)
+    async for event in events:
+        if isinstance(event, Failed):
+            raise EvaluationError(f"example {name} failed: {event.code}: {event.message}")
+        if isinstance(event, Done):
+            return event
+    raise EvaluationError(f"example {name}: the reply ended without an end")
