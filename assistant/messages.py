@@ -30,16 +30,27 @@ class Message(Frozen):
     content: str
 
 
+MOST_LOGPROBS = 20
+"""How many of the likeliest tokens can be asked for beside each token."""
+
+
 class Decoding(Frozen):
-    """How the next token is picked. `temperature` 0 is greedy; `top_k` 0 means no limit."""
+    """How the next token is picked. `temperature` 0 is greedy; `top_k` 0 means no limit.
+
+    `max_tokens` 0 generates nothing, which only an echoed completion may ask for. `logprobs` n asks for the score of
+    each token and the n likeliest ones, see `TokenScore`; None for no scores. `constraint` "span" allows only answers
+    that stand in the last user message, word for word.
+    """
 
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     top_k: Annotated[int, Field(ge=0)] = 0
     repetition_penalty: Annotated[float, Field(ge=0.5, le=2)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] = 512
+    max_tokens: Annotated[int, Field(ge=0)] = 512
     stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=8)] = ()
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    constraint: Literal["span"] | None = None
 
 
 class ChatRequest(Frozen):
@@ -55,11 +66,20 @@ class ChatRequest(Frozen):
 
 
 class CompletionRequest(Frozen):
-    """Raw text continued as it stands, without the chat template. "auto" is not allowed here."""
+    """Raw text, or token ids, continued as they stand, without the chat template. "auto" is not allowed here.
 
-    prompt: str
+    With `echo` the answer begins with the prompt, and its scores are given where `decoding.logprobs` asks for any.
+    """
+
+    prompt: str | tuple[Annotated[int, Field(ge=0)], ...]
     adapter: str = BASE
     decoding: Decoding = Decoding()
+    echo: bool = False
+
+    @property
+    def text(self) -> str:
+        """The prompt to be read; bare token ids have none."""
+        return self.prompt if isinstance(self.prompt, str) else ""
 
 
 class Route(Frozen):
@@ -102,16 +122,43 @@ class Timing(Frozen):
         return (usage.completion_tokens - 1) / elapsed if elapsed > 0 and usage.completion_tokens > 1 else 0.0
 
 
+class TopToken(Frozen):
+    """One of the likeliest tokens of a place."""
+
+    token: str
+    token_id: int
+    logprob: float
+
+
+class TokenScore(Frozen):
+    """How likely the model held a token to be: natural logarithms, before temperature, penalties and limits.
+
+    The tokens' texts, joined, are the text: a character of several tokens is the last one's, the others' are empty.
+    `logprob` is None only for the first token of an echoed prompt. `top` is likeliest first.
+    """
+
+    token: str
+    token_id: int
+    logprob: float | None
+    top: tuple[TopToken, ...] = ()
+
+
 class Finished(Frozen):
-    """How one generation ended: the last item of its stream."""
+    """How one generation ended: the last item of its stream. The scores are those that were asked for."""
 
     finish_reason: FinishReason
     usage: Usage
     timing: Timing
+    scores: tuple[TokenScore, ...] = ()
+    prompt_scores: tuple[TokenScore, ...] = ()
 
 
 class Part(Frozen):
-    """One finished step of a reply. `digest` is None for the base."""
+    """One finished step of a reply. `digest` is None for the base.
+
+    `scores` has one entry for each token of the answer, the end-of-turn token included, and `prompt_scores` one for
+    each of an echoed prompt; neither is written down with the rest.
+    """
 
     route: Route
     digest: str | None
@@ -120,6 +167,8 @@ class Part(Frozen):
     finish_reason: FinishReason
     usage: Usage
     timing: Timing
+    scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
+    prompt_scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
 
 
 class PartStarted(Frozen):
@@ -131,9 +180,12 @@ class PartStarted(Frozen):
 
 
 class TextDelta(Frozen):
+    """`scores` are those of the tokens that became certain with this text, an echoed prompt's included."""
+
     kind: Literal["text"] = "text"
     index: int
     text: str
+    scores: tuple[TokenScore, ...] = ()
 
 
 class PartFinished(Frozen):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from assistant.backends.base import Backend, Generation, Residency
+from assistant.backends.base import Backend, Generation, Residency, Scored
 from assistant.catalog import Adapter, Catalog
 from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
@@ -23,7 +23,6 @@ from assistant.messages import (
     Done,
     Failed,
     Finished,
-    FinishReason,
     Message,
     Part,
     PartFinished,
@@ -90,19 +89,20 @@ class Step:
     def digest(self) -> str | None:
         return self.generation.adapter.digest if self.generation.adapter else None
 
-    def part(self, text: str, finish_reason: FinishReason, usage: Usage, timing: Timing) -> Part:
+    def part(self, text: str, end: Finished) -> Part:
         return Part(
             route=self.route,
             digest=self.digest,
             decoding=self.generation.decoding,
             text=text,
-            finish_reason=finish_reason,
-            usage=usage,
-            timing=timing,
+            **dict(end),
         )
 
 
 R = TypeVar("R", ChatRequest, CompletionRequest)
+
+CUT_OFF = Finished(finish_reason="cancelled", usage=Usage(), timing=Timing())
+"""How an answer ended that has no end of its own."""
 
 CANCELLED = Failed(status=499, code="cancelled", message="stopped before the answer was finished")
 
@@ -191,11 +191,12 @@ class ChatService:
                 async with aclosing(self.backend.generate(step.generation)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Finished):
-                            parts.append(step.part(text, piece.finish_reason, piece.usage, piece.timing))
+                            parts.append(step.part(text, piece))
                             continue
-                        text += piece
-                        partial = [step.part(text, "cancelled", Usage(), Timing())]
-                        yield self._tell(request, TextDelta(index=index, text=piece))
+                        delta, scores = (piece.text, piece.scores) if isinstance(piece, Scored) else (piece, ())
+                        text += delta
+                        partial = [step.part(text, CUT_OFF)]
+                        yield self._tell(request, TextDelta(index=index, text=delta, scores=scores))
                 partial = []
                 yield self._tell(request, PartFinished(index=index, part=parts[-1]))
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts)
@@ -233,7 +234,11 @@ class ChatService:
         adapter = self._find(route.adapter)
         messages = [*request.messages[:-1], Message(role="user", content=route.text)]
         prompt = self.prompter.render(messages, adapter.card.template if adapter else None)
-        return self._step(route, adapter, prompt, request.decoding)
+        decoding = resolve_decoding(request.decoding, adapter)
+        if not decoding.max_tokens:
+            raise InvalidRequest("max_tokens 0 generates nothing; allowed: from 1")
+        source = route.text if decoding.constraint else None
+        return Step(route, Generation(tuple(prompt), adapter, decoding, caps_length(request), span_source=source))
 
     def _completion_steps(self, request: CompletionRequest) -> list[Step]:
         if request.adapter == AUTO:
@@ -242,17 +247,20 @@ class ChatService:
             )
         if not request.prompt:
             raise InvalidRequest("the prompt is empty")
-        route = Route(adapter=request.adapter, confidence=1.0, reason="chosen by you", text=request.prompt)
-        return [self._step(route, self._find(route.adapter), self.prompter.encode(request.prompt), request.decoding)]
+        adapter = self._find(request.adapter)
+        decoding = resolve_decoding(request.decoding, adapter)
+        if not decoding.max_tokens and not request.echo:
+            raise InvalidRequest("max_tokens 0 generates nothing; allowed: from 1, or 0 together with echo")
+        if request.decoding.constraint:
+            raise InvalidRequest(f"constraint {decoding.constraint!r} needs a message, which raw text has not")
+        # A card's constraint is about messages too.
+        decoding = decoding.model_copy(update={"constraint": None})
+        prompt = request.prompt if isinstance(request.prompt, tuple) else self.prompter.encode(request.prompt)
+        route = Route(adapter=request.adapter, confidence=1.0, reason="chosen by you", text=request.text)
+        return [Step(route, Generation(tuple(prompt), adapter, decoding, caps_length(request), echo=request.echo))]
 
     def _find(self, name: str) -> Adapter | None:
         return None if name == BASE else self.catalog.get(name)
-
-    def _step(self, route: Route, adapter: Adapter | None, prompt: list[int], wanted: Decoding) -> Step:
-        decoding = resolve_decoding(wanted, adapter)
-        # A limit nobody asked for gives way to the context; one that was asked for is kept or refused.
-        caps_length = "max_tokens" not in wanted.model_fields_set
-        return Step(route, Generation(tuple(prompt), adapter, decoding, caps_length))
 
     def _tell(self, request: ChatRequest | CompletionRequest, event: StreamEvent) -> StreamEvent:
         for listener in self.listeners:
@@ -272,6 +280,11 @@ def failure(error: Exception, turn_id: str | None) -> Failed:
         retry_after=error.retry_after if isinstance(error, QueueFull) else None,
         turn_id=turn_id,
     )
+
+
+def caps_length(request: ChatRequest | CompletionRequest) -> bool:
+    """A limit nobody asked for gives way to the context; one that was asked for is kept or refused."""
+    return "max_tokens" not in request.decoding.model_fields_set
 
 
 def resolve_decoding(wanted: Decoding, adapter: Adapter | None) -> Decoding:

@@ -91,7 +91,7 @@ class Sampling(Body):
     """The fields both endpoints share. Null is the same as leaving a field out."""
 
     model: str
-    max_tokens: int | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -139,7 +139,7 @@ class Sampling(Body):
 
 class ChatBody(Sampling):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_completion_tokens: int | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
 
     tools: Annotated[Any, only([])] = None
     tool_choice: Annotated[Any, only("none")] = None

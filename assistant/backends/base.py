@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from assistant.catalog import Adapter
-from assistant.messages import Decoding, Finished
+from assistant.messages import Decoding, Finished, TokenScore
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,24 @@ class Generation:
     """One continuation to compute. `prompt` holds token ids; `adapter` None means the base itself.
 
     With `caps_length`, an answer limit that does not fit the context is lowered to what fits;
-    without it such a request is refused.
+    without it such a request is refused. With `echo` the prompt's own text, and its scores where any are asked for,
+    come before the answer. `span_source` is the text that `decoding.constraint` speaks of.
     """
 
     prompt: tuple[int, ...]
     adapter: Adapter | None
     decoding: Decoding
     caps_length: bool = True
+    echo: bool = False
+    span_source: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A piece of text with the scores of its tokens; the text may be empty where the scores are not."""
+
+    text: str
+    scores: tuple[TokenScore, ...]
 
 
 @dataclass(frozen=True)
@@ -72,13 +83,14 @@ class Backend(Protocol):
         """End all requests with EngineStopped and free everything."""
         ...
 
-    def generate(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
-        """Stream text pieces, then one `Finished`.
+    def generate(self, generation: Generation) -> AsyncGenerator[str | Scored | Finished, None]:
+        """Stream text pieces, then one `Finished`. Pieces are `Scored` where scores are asked for.
 
         Closing the iterator cancels the request: it takes part in no further step.
 
         Raises, on the first item or later:
             PromptTooLong: the prompt does not fit; gives the counts.
+            InvalidRequest: a token id is unknown, or no span fits the limit.
             QueueFull: too many requests wait already.
             AdapterError: the adapter cannot be served.
             EngineError: the backend stopped or a step failed.

@@ -106,7 +106,7 @@ class Store:
         turn_id = _new_id()
         is_chat = isinstance(request, ChatRequest)
         conversation_id = request.conversation_id if isinstance(request, ChatRequest) else None
-        user_text = request.messages[-1].content if isinstance(request, ChatRequest) else request.prompt
+        user_text = request.messages[-1].content if isinstance(request, ChatRequest) else request.text
         with self.database.writing() as connection:
             position = 0 if conversation_id is None else _next_position(connection, conversation_id, user_text, now)
             connection.execute(

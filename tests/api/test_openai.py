@@ -130,6 +130,8 @@ def test_only_what_was_asked_for_overrides_the_defaults(connect):
         "seed": 7,
         "max_tokens": 4,
         "stop": ("end",),
+        "logprobs": None,
+        "constraint": None,
     }
     assert not asked.caps_length
 
