@@ -1,0 +1,5 @@
+import sys
+
+from eval.study.run import main
+
+sys.exit(main())

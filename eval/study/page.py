@@ -1,0 +1,180 @@
+"""Results of the study → plots under docs/images and the page docs/study.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from assistant.errors import EvaluationError
+from eval.study.plan import MIXTURE, SCALES, UNSEEN, Chapter, trials
+
+MAIN_METRIC = {"qa": "f1", "sentiment": "accuracy", "summarisation": "rouge_l", "policy": "f1"}
+MAIN_METRIC |= {"research": "accuracy", "plain-english": "rouge_l", "perplexity": "perplexity"}
+
+QUESTION_CHAPTERS: dict[Chapter, str] = {
+    "size": "training examples",
+    "epochs": "epochs",
+    "batch": "rows of 512 tokens per step",
+    "rate": "peak learning rate",
+    "scheduler": "scheduler",
+    "rank": "LoRA rank",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trial's result: `value` on the axis, scores by kind with their intervals, and the training report."""
+
+    value: str
+    scores: dict[str, dict[str, dict[str, float]]]
+    training: dict[str, Any] | None
+    commit: str
+    date: str
+
+    def score(self, kind: str, metric: str | None = None) -> dict[str, float]:
+        return self.scores[kind][metric or MAIN_METRIC[kind]]
+
+
+def read_points(place: Path) -> dict[Chapter, list[Point]]:
+    """What has been measured so far, in the order of the plan.
+
+    Raises:
+        EvaluationError: nothing has.
+    """
+    points: dict[Chapter, list[Point]] = {}
+    for trial in trials(SCALES[place.name]):
+        path = place / "results" / f"{trial.chapter}-{trial.value.replace(', ', '-').replace(' ', '-')}.json"
+        if not path.is_file():
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        scores = {kind: measured["metrics"] for kind, measured in result["measured"].items()}
+        point = Point(trial.value, scores, result["training"], result["commit"], result["date"])
+        points.setdefault(trial.chapter, []).append(point)
+    if not points:
+        raise EvaluationError(f"{place / 'results'}: no results; run the study first")
+    return points
+
+
+def write_page(place: Path, docs: Path) -> Path:
+    """Raises EvaluationError where there are no results."""
+    points = read_points(place)
+    images = docs / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    plots = {
+        chapter: plot_questions(chapter, points[chapter], images) for chapter in QUESTION_CHAPTERS if chapter in points
+    }
+    if "method" in points:
+        plots["method"] = plot_methods(points["method"], images)
+    if "tasks" in points:
+        plots["tasks"] = plot_tasks(points["tasks"], images)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("study.md.j2").render(
+        scale=SCALES[place.name],
+        points=points,
+        plots=plots,
+        axes=QUESTION_CHAPTERS,
+        kinds=(*MIXTURE, UNSEEN),
+        metrics=MAIN_METRIC,
+        total=len(trials(SCALES[place.name])),
+        done=sum(map(len, points.values())),
+        dates=sorted({point.date for chapter in points.values() for point in chapter}),
+        commits=sorted({point.commit for chapter in points.values() for point in chapter}),
+    )
+    path = docs / "study.md"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def plot_questions(chapter: Chapter, points: Sequence[Point], images: Path) -> str:
+    """F1 and exact match against one setting; returns the file's name."""
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    for metric, colour in (("f1", "#2563eb"), ("em", "#94a3b8")):
+        curve(axes, points, "qa", metric, colour)
+    axes.set_xlabel(QUESTION_CHAPTERS[chapter])
+    axes.set_ylabel("score, held-out questions")
+    axes.set_ylim(bottom=0)
+    axes.legend(["F1", "exact match"], frameon=False)
+    return save(figure, images / f"study-{chapter}.png")
+
+
+def curve(axes: Axes, points: Sequence[Point], kind: str, metric: str, colour: str) -> None:
+    scores = [point.score(kind, metric) for point in points]
+    values = [score["value"] for score in scores]
+    below = [score["value"] - score["low"] for score in scores]
+    above = [score["high"] - score["value"] for score in scores]
+    axes.errorbar([point.value for point in points], values, yerr=[below, above], marker="o", capsize=3, color=colour)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+
+
+def plot_methods(points: Sequence[Point], images: Path) -> str:
+    """Accuracy against trained parameters, a logarithmic axis; the base as a line."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for point in points:
+        accuracy = point.score("sentiment")["value"]
+        if point.training is None:
+            axes.axhline(accuracy, color="#94a3b8", linestyle="--", label="base, few-shot")
+            continue
+        axes.plot(point.training["trained_parameters"], accuracy, "o", color="#2563eb")
+        axes.annotate(
+            point.value,
+            (point.training["trained_parameters"], accuracy),
+            xytext=(5, 3),
+            textcoords="offset points",
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("trained parameters")
+    axes.set_ylabel("accuracy, held-out sentences")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return save(figure, images / "study-method.png")
+
+
+def plot_tasks(points: Sequence[Point], images: Path) -> str:
+    """For every kind: the base, the adapter trained on that kind alone, and the mixtures."""
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    kinds = (*MIXTURE, UNSEEN)
+    mixed = [point for point in points if not point.value.startswith("only ")]
+    for number, point in enumerate(mixed):
+        shown = [(place, kind) for place, kind in enumerate(kinds) if kind in point.scores]
+        axes.bar(
+            [place + number * 0.2 for place, _ in shown],
+            [point.score(kind)["value"] for _, kind in shown],
+            0.18,
+            label=point.value,
+        )
+    single = [(place, point) for place, kind in enumerate(kinds) for point in points if point.value == f"only {kind}"]
+    axes.bar(
+        [place + len(mixed) * 0.2 for place, _ in single],
+        [point.score(kinds[place])["value"] for place, point in single],
+        0.18,
+        label="trained on it alone",
+    )
+    axes.set_xticks(
+        [place + 0.3 for place in range(len(kinds))], [f"{kind}\n{MAIN_METRIC[kind]}" for kind in kinds], fontsize=8
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return save(figure, images / "study-tasks.png")
+
+
+def save(figure: Figure, path: Path) -> str:
+    figure.savefig(path, dpi=130)
+    return path.name

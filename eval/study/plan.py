@@ -1,0 +1,138 @@
+"""What the study compares: every trial as data, in the order they run.
+
+A trial trains one adapter (or none, for the base) and measures it on questions or sentences held out of the
+training files; no test file is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+Chapter = Literal["size", "epochs", "batch", "rate", "scheduler", "rank", "method", "tasks"]
+
+METHODS = (
+    "full",
+    "last-layers",
+    "lora",
+    "rslora",
+    "dora",
+    "qlora",
+    "adalora",
+    "loha",
+    "ia3",
+    "bottleneck",
+    "bitfit",
+    "prompt-tuning",
+    "p-tuning",
+    "prefix-tuning",
+)
+CHANGES_THE_BASE = ("full", "last-layers")
+"""Methods that leave a whole base instead of an adapter."""
+
+MIXTURE = ("qa", "sentiment", "summarisation", "policy", "research")
+UNSEEN = "plain-english"
+"""The kind of record that no trial of the last chapter is trained on."""
+
+TASK_OF = {
+    "qa": "qa",
+    "sentiment": "sentiment",
+    "summarisation": "summarisation",
+    "policy": "legal",
+    "research": "medical",
+    "plain-english": "legal",
+}
+"""The task that each kind of record is measured as."""
+
+QUESTIONS = {"--epochs": "1", "--batch-size": "2", "--lr": "5e-4", "--scheduler": "linear", "--rank": "16"}
+"""The point from which one setting at a time is moved."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point of a plot. `value` is its place on the axis; `data` are files of the study's own folder, with
+    their kind where the task needs it; `options` go to the training command. Without data the base is measured."""
+
+    chapter: Chapter
+    value: str
+    task: str
+    measured: tuple[str, ...]
+    data: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    recipe: str = "lora"
+
+    @property
+    def is_base(self) -> bool:
+        return not self.data
+
+    @property
+    def changes_base(self) -> bool:
+        return self.recipe in CHANGES_THE_BASE
+
+    @property
+    def key(self) -> str:
+        """Equal for trials that train the same, so that a point shared by several plots is computed once."""
+        if self.is_base:
+            return "base"
+        told = json.dumps([self.task, self.recipe, self.data, self.options])
+        return f"{self.recipe}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the study is: questions and sentences one trial is trained on, records of each kind in the last
+    chapter, records measured, and up to how many characters a context may have."""
+
+    name: str
+    questions: int
+    sizes: tuple[int, ...]
+    sentences: int
+    each_kind: int
+    held_out: int
+    characters: int
+
+
+SCALES = {
+    "small": Scale("small", 1000, (1000, 2000, 5000), sentences=600, each_kind=250, held_out=300, characters=2400),
+    "full": Scale("full", 5000, (1000, 2000, 5000), sentences=6000, each_kind=2000, held_out=800, characters=8000),
+}
+
+
+def trials(scale: Scale) -> list[Trial]:
+    """All trials of a scale, the cheap chapters first."""
+
+    def question(chapter: Chapter, value: str, size: int = scale.questions, **changed: str) -> Trial:
+        settings = {**QUESTIONS, **{f"--{name.replace('_', '-')}": given for name, given in changed.items()}}
+        options = ("--validation", "0", "--max-tokens", "640", *(word for pair in settings.items() for word in pair))
+        return Trial(chapter, value, "qa", ("qa",), (f"qa_{size}.jsonl",), options)
+
+    sentences = (f"sentiment_{scale.sentences}.jsonl",)
+    mixture = tuple(f"{kind}={kind}_{scale.each_kind}.jsonl" for kind in MIXTURE)
+    short = ("--validation", "0", "--max-tokens", "448", "--batch-size", "2")
+    return [
+        Trial("method", "base", "sentiment", ("sentiment",)),
+        *(
+            Trial("method", method, "sentiment", ("sentiment",), sentences, ("--validation", "0"), method)
+            for method in METHODS
+        ),
+        Trial("size", "base", "qa", ("qa",)),
+        *(question("size", str(size), size) for size in scale.sizes),
+        *(question("rank", str(rank), rank=str(rank)) for rank in (4, 8, 16, 32)),
+        *(question("rate", rate, lr=rate) for rate in ("1e-4", "2e-4", "5e-4", "1e-3")),
+        *(question("epochs", str(epochs), epochs=str(epochs)) for epochs in (1, 2, 3)),
+        *(question("batch", str(size), batch_size=str(size)) for size in (1, 2, 4, 8)),
+        *(question("scheduler", name, scheduler=name) for name in ("linear", "cosine", "constant")),
+        Trial("tasks", "base", "instruct", (*MIXTURE, UNSEEN)),
+        *(
+            Trial(
+                "tasks", f"only {kind}", "instruct", (kind, UNSEEN), (f"{kind}={kind}_{scale.each_kind}.jsonl",), short
+            )
+            for kind in MIXTURE
+        ),
+        *(
+            Trial("tasks", f"all, {how}", "instruct", (*MIXTURE, UNSEEN), mixture, (*short, "--sampling", how))
+            for how in ("proportional", "equal")
+        ),
+    ]

@@ -1,0 +1,142 @@
+"""Runs the study: trains and measures every trial that has no result yet.
+
+`python -m eval.study --source FOLDER [--scale small|full] [--chapters C…] [--out runs/study]`; the same command
+goes on where it was stopped. `python -m eval.study --report` writes the page from the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import EvaluationError, SwapboardError
+from assistant.training.provenance import commit, today
+from eval.study.data import prepare
+from eval.study.page import write_page
+from eval.study.plan import SCALES, TASK_OF, Trial, trials
+
+log = logging.getLogger(__name__)
+
+GENERAL = "perplexity"
+"""The task whose own texts show what a trial forgot."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    options = parse(arguments)
+    try:
+        if options.report:
+            write_page(options.out / options.scale, Path("docs"))
+        else:
+            study(options)
+    except SwapboardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m eval.study", description="Compare sizes, settings and methods.")
+    parser.add_argument("--source", type=Path, default=Path("../shared/data"), help="folder of the public data")
+    parser.add_argument("--scale", choices=sorted(SCALES), default="small")
+    parser.add_argument("--chapters", nargs="+", choices=sorted({t.chapter for t in trials(SCALES["small"])}))
+    parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of data, adapters and results")
+    parser.add_argument("--report", action="store_true", help="write docs/study.md from the results there are")
+    return parser.parse_args(arguments)
+
+
+def study(options: argparse.Namespace) -> None:
+    """Every trial of the chapters, one after another.
+
+    Raises:
+        DataError: the public data is absent or wrong.
+        EvaluationError: a trial failed; its log is named. Results before it are kept.
+    """
+    scale = SCALES[options.scale]
+    place = options.out / scale.name
+    prepare(options.source, place / "data", scale)
+    chosen = [trial for trial in trials(scale) if not options.chapters or trial.chapter in options.chapters]
+    for number, trial in enumerate(chosen, start=1):
+        path = result_path(place, trial)
+        if path.is_file():
+            continue
+        log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
+        result = perform(place, trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def result_path(place: Path, trial: Trial) -> Path:
+    return place / "results" / f"{trial.chapter}-{trial.value.replace(', ', '-').replace(' ', '-')}.json"
+
+
+def perform(place: Path, trial: Trial) -> dict[str, Any]:
+    """Train where nothing equal was trained before, then measure everything the trial is measured on."""
+    folder = place / ("bases" if trial.changes_base else "adapters") / trial.key
+    logs = place / "logs" / f"{trial.key}.log"
+    started = time.monotonic()
+    if not trial.is_base and not folder.is_dir():
+        data = [_source(place, file) for file in trial.data]
+        command = ["assistant.training.run", "--recipe", trial.recipe, "--task", trial.task, "--data", *data]
+        run_module([*command, "--out", str(folder), *trial.options], logs, {})
+    measured = {name: measure(place, trial, folder, TASK_OF[name], name, logs) for name in trial.measured}
+    measured[GENERAL] = measure(place, trial, folder, GENERAL, None, logs)
+    report = None if trial.is_base else json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return {
+        "chapter": trial.chapter,
+        "value": trial.value,
+        "date": today(),
+        "commit": commit(),
+        "seconds": round(time.monotonic() - started, 1),
+        "training": report,
+        "measured": measured,
+    }
+
+
+def measure(place: Path, trial: Trial, folder: Path, task: str, kind: str | None, logs: Path) -> dict[str, Any]:
+    """The metrics of one held-out file; equal trials measure it once."""
+    out = place / "measured" / trial.key / f"{kind or task}.json"
+    if not out.is_file():
+        command = ["eval.run", "--task", task, "--out", str(out)]
+        if kind is not None:
+            command += ["--data", str(place / "data" / f"{kind}_held_out.jsonl")]
+        environment = {"SWAPBOARD_ADAPTERS_DIR": str(place / "adapters")}
+        if trial.changes_base:
+            environment["SWAPBOARD_BASE"] = str(folder)
+        elif not trial.is_base:
+            command += ["--adapter", trial.key]
+        if kind is not None:
+            command += ["--mode", "few-shot" if trial.is_base else "tuned"]
+        run_module(command, logs, environment)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    return {"metrics": result["metrics"], "count": result["count"], "command": result["command"]}
+
+
+def run_module(arguments: list[str], logs: Path, environment: dict[str, str]) -> None:
+    """Run `python -m …` in a process of its own, so that its peak memory is its own; output goes to `logs`."""
+    logs.parent.mkdir(parents=True, exist_ok=True)
+    with logs.open("a", encoding="utf-8") as file:
+        file.write(f"$ python -m {' '.join(arguments)}\n")
+        file.flush()
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    if done.returncode != 0:
+        raise EvaluationError(f"python -m {' '.join(arguments)} ended with {done.returncode}; see {logs}")
+
+
+def _source(place: Path, file: str) -> str:
+    kind, equals, name = file.rpartition("=")
+    return f"{kind}{equals}{place / 'data' / name}"

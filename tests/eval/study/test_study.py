@@ -1,0 +1,156 @@
+"""The study: its plan, its data, that it goes on where it stopped, and its page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assistant.errors import DataError, EvaluationError
+from eval.study import run as runner
+from eval.study.data import hold_out, prepare
+from eval.study.page import write_page
+from eval.study.plan import METHODS, SCALES, Scale, Trial, trials
+
+TINY = Scale("small", questions=4, sizes=(2, 4), sentences=4, each_kind=2, held_out=4, characters=400)
+
+
+def records(kind: str, count: int) -> list[dict[str, Any]]:
+    made = {
+        "qa": lambda n: {"title": f"t{n // 2}", "context": f"c{n}", "question": "q?", "answers": ["a"]},
+        "sentiment": lambda n: {"text": f"text {n}", "label": "positive"},
+        "summarisation": lambda n: {"document": f"document {n}", "summaries": ["s"]},
+        "policyqa": lambda n: {"context": f"c{n // 3}", "question": f"q{n}?", "answers": ["a"]},
+        "pubmedqa": lambda n: {"context": f"c{n}", "question": "q?", "label": "yes"},
+    }
+    return [made[kind](n) for n in range(count)]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    files = {
+        "qa/train": "qa",
+        "sentiment/train": "sentiment",
+        "summarisation/train": "summarisation",
+        "legal/policyqa_train": "policyqa",
+        "legal/plain_english_train": "summarisation",
+        "medical/pubmedqa_train": "pubmedqa",
+    }
+    for name, kind in files.items():
+        path = tmp_path / "source" / f"{name}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(json.dumps(record) + "\n" for record in records(kind, 30)))
+    return tmp_path / "source"
+
+
+def test_points_of_several_plots_are_trained_once() -> None:
+    plan = trials(SCALES["small"])
+    middle = [t.key for t in plan if (t.chapter, t.value) in {("rank", "16"), ("rate", "5e-4"), ("size", "1000")}]
+    assert len(middle) == 3
+    assert len(set(middle)) == 1
+    assert len({(t.chapter, t.value) for t in plan}) == len(plan)
+    assert {t.recipe for t in plan} == set(METHODS)
+
+
+def test_larger_parts_contain_smaller_ones_and_nothing_held_out(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "data", TINY)
+    read = {
+        path.stem: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in (tmp_path / "data").iterdir()
+    }
+    assert [record in read["qa_4"] for record in read["qa_2"]] == [True, True]
+    assert {r["title"] for r in read["qa_held_out"]}.isdisjoint(r["title"] for r in read["qa_4"])
+    assert {r["context"] for r in read["policy_held_out"]}.isdisjoint(r["context"] for r in read["policy_2"])
+    assert len(read["plain-english_held_out"]) == 4
+    assert "plain-english_2" not in read
+
+
+def test_too_little_data_names_the_file(source: Path, tmp_path: Path) -> None:
+    (source / "qa" / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records("qa", 5)))
+    with pytest.raises(DataError, match=r"qa/train\.jsonl: \d records can be trained on, the study needs 4"):
+        prepare(source, tmp_path / "data", Scale("small", 4, (4,), 4, 2, 4, 400))
+
+
+def test_long_contexts_are_left_out() -> None:
+    made = [{"text": "x" * n, "label": "positive"} for n in (10, 20, 500, 30, 40)]
+    cut = hold_out(made, TINY)
+    assert all(len(record["text"]) <= 400 for record in (*cut.train, *cut.held_out))
+    assert len(cut.train) + len(cut.held_out) == 4
+
+
+class Commands:
+    """Stands in for the training and measuring commands, and notes what they were told."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+        self.environments: list[dict[str, str]] = []
+        self.fails = False
+
+    def __call__(self, arguments: list[str], logs: Path, environment: dict[str, str]) -> None:
+        if self.fails:
+            raise EvaluationError("it failed")
+        self.told.append(arguments)
+        self.environments.append(environment)
+        out = Path(arguments[arguments.index("--out") + 1])
+        if arguments[0] == "assistant.training.run":
+            out.mkdir(parents=True)
+            report = {"trained_parameters": 10, "all_parameters": 100, "file_bytes": 5, "peak_memory_bytes": 7}
+            (out / "training.json").write_text(json.dumps({**report, "seconds": 3, "train_loss": 0.5}))
+            return
+        names = ("f1", "em", "accuracy", "rouge_l", "perplexity")
+        metrics = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in names}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps({"metrics": metrics, "count": 4, "command": "python -m eval.run"}))
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
+    commands = Commands()
+    monkeypatch.setattr(runner, "run_module", commands)
+    monkeypatch.setitem(SCALES, "small", TINY)
+    return commands
+
+
+def options(source: Path, out: Path, *chapters: str) -> argparse.Namespace:
+    return argparse.Namespace(source=source, scale="small", chapters=list(chapters), out=out, report=False)
+
+
+def test_second_run_computes_nothing_again(source: Path, tmp_path: Path, commands: Commands) -> None:
+    runner.study(options(source, tmp_path / "out", "rank", "batch"))
+    first = len(commands.told)
+    # Seven points, two of which are the same training.
+    assert sum(told[0] == "assistant.training.run" for told in commands.told) == 7
+    runner.study(options(source, tmp_path / "out", "rank", "batch"))
+    assert len(commands.told) == first
+
+
+def test_a_failed_trial_keeps_the_results_before_it(source: Path, tmp_path: Path, commands: Commands) -> None:
+    runner.study(options(source, tmp_path / "out", "rank"))
+    commands.fails = True
+    with pytest.raises(EvaluationError):
+        runner.study(options(source, tmp_path / "out", "rate"))
+    assert len(list((tmp_path / "out/small/results").iterdir())) == 4
+
+
+def test_a_changed_base_is_measured_as_the_base(tmp_path: Path, commands: Commands) -> None:
+    runner.perform(tmp_path, Trial("method", "full", "sentiment", ("sentiment",), ("s.jsonl",), (), "full"))
+    train, measured, _ = commands.told
+    folder = train[train.index("--out") + 1]
+    assert commands.environments[1]["SWAPBOARD_BASE"] == folder
+    assert "--adapter" not in measured
+    assert measured[measured.index("--mode") + 1] == "tuned"
+
+
+def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands) -> None:
+    runner.study(options(source, tmp_path / "out"))
+    page = write_page(tmp_path / "out" / "small", tmp_path / "docs").read_text()
+    for method in METHODS:
+        assert f"| {method} |" in page
+    assert "| only qa |" in page
+    assert page.count("images/study-") == 8
+    assert all((tmp_path / "docs" / "images" / f"study-{name}.png").stat().st_size > 0 for name in ("size", "tasks"))
+    with pytest.raises(EvaluationError, match="no results"):
+        write_page(tmp_path / "empty" / "small", tmp_path / "docs")
