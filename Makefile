@@ -1,6 +1,6 @@
 # Two commands do everything: `make run` serves, `make test` proves. Each sets up what it needs, once.
 .DEFAULT_GOAL := run
-.PHONY: run test check bench clean
+.PHONY: run test check bench study clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,6 +22,10 @@ check: $(DEV_READY)
 
 bench: $(RUN_READY)
 	$(BIN)/python -m benchmarks.bench_engine --streams 8 --adapters 5 --new-tokens 64
+
+study: $(RUN_READY)
+	$(BIN)/python -m eval.study --scale small
+	$(BIN)/python -m eval.study --scale small --report
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
