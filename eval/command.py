@@ -1,0 +1,129 @@
+"""What the commands beside `eval.run` have in common: from options to a file that says where its figures come from."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import shlex
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from assistant.errors import DataError, EvaluationError, SwapboardError
+from assistant.messages import AUTO, BASE
+from assistant.service import ChatService
+from assistant.training.provenance import commit, today
+
+Result = dict[str, Any]
+Row = TypeVar("Row")
+
+
+def run_command(
+    module: str,
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    measure: Callable[[argparse.Namespace], Awaitable[Result]],
+    show: Callable[[Result], None],
+) -> int:
+    """Parse, measure, write `--out`, show; the exit status. What Swapboard refuses is told in one line."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    options = parser.parse_args(given)
+    started = time.monotonic()
+    try:
+        check(options)
+        measured = asyncio.run(_measured(measure, options))
+        head = {"command": f"python -m {module} {shlex.join(given)}", "date": today(), "commit": commit()}
+        result = {"kind": module.removeprefix("eval."), **head, **measured}
+        result["seconds"] = round(time.monotonic() - started, 1)
+        write(options.out, result)
+    except SwapboardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    show(result)
+    return 0
+
+
+async def _measured(measure: Callable[[argparse.Namespace], Awaitable[Result]], options: argparse.Namespace) -> Result:
+    return await measure(options)
+
+
+def add_common(parser: argparse.ArgumentParser, many_adapters: bool = False) -> None:
+    """The options that every study takes."""
+    if many_adapters:
+        parser.add_argument("--adapter", nargs="+", default=[], help="names in the catalogue")
+    else:
+        parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
+    parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
+    parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises EvaluationError where a common option is out of bounds."""
+    for name in ("limit", "concurrency"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise EvaluationError(f"--{name} {value}: allowed are numbers from 1")
+    names = options.adapter if isinstance(options.adapter, list) else [options.adapter]
+    if AUTO in names:
+        raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
+
+
+def draw(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+    """At most `limit` of them, at random: the head of a file is often of one kind."""
+    return rows if limit is None or limit >= len(rows) else random.Random(seed).sample(rows, limit)
+
+
+def described(service: ChatService, adapter: str) -> Result:
+    """Which weights were measured. Raises UnknownAdapter."""
+    return {
+        "adapter": adapter,
+        "adapter_digest": None if adapter == BASE else service.catalog.get(adapter).digest,
+        "base": service.backend.base_name,
+        "base_digest": service.backend.base_digest,
+    }
+
+
+def write(path: Path, result: Result) -> None:
+    """Figures as JSON; dataclasses become objects."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1, ensure_ascii=False, default=_plain)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file.
+
+    Raises:
+        DataError: the file cannot be read or is empty, or a line is no object or lacks a field; names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: no JSON: {error}") from error
+        missing = [name for name in fields if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise DataError(f"{path}:{number}: no field {missing[0]!r}; a line has {', '.join(fields)}")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: empty; allowed: one object with {', '.join(fields)} per line")
+    return rows
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

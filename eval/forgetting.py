@@ -1,0 +1,243 @@
+"""What does tuning cost the base's own abilities, and is the base itself untouched?
+
+`python -m eval.forgetting --adapter NAME… [--base-folder FOLDER…] [--text PATH] [--questions PATH] --out PATH.json`
+
+Perplexity of general text and answers to general questions are measured with the base before any adapter is in memory,
+with each adapter on, and with each adapter off again: the base after the adapter, and the base beside the adapter, in
+the same steps of the engine. Off must be the base itself: every log-probability of every token is compared with the
+one from before. A base trained whole has no off; `--base-folder` serves its folder and shows what it forgot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assistant.catalog import Catalog
+from assistant.errors import EvaluationError
+from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, Done, Message
+from assistant.service import ChatService
+from assistant.settings import load_settings
+from eval.ask import ask_all
+from eval.command import Result, add_common, described, draw, read_rows, run_command
+from eval.metrics.bootstrap import Statistics, means, measure
+from eval.metrics.em_f1 import normalise
+from eval.metrics.paired import paired_bootstrap
+from eval.metrics.perplexity import METRICS, perplexity
+from eval.session import measured_service
+from eval.tasks.perplexity import read_texts
+
+log = logging.getLogger(__name__)
+
+QUESTIONS = Path(__file__).parent / "tasks" / "data" / "chat_general.jsonl"
+SCORED = Decoding(temperature=0, max_tokens=0, logprobs=0)
+CHAT = Decoding(temperature=0, max_tokens=64)
+
+
+@dataclass(frozen=True)
+class Abilities:
+    """Texts to be read and questions to be answered; each question has `accepted` answers."""
+
+    texts: tuple[Mapping[str, Any], ...]
+    questions: tuple[Mapping[str, Any], ...]
+
+    def requests(self, adapter: str) -> list[CompletionRequest | ChatRequest]:
+        reading = [
+            CompletionRequest(prompt=text["text"], adapter=adapter, decoding=SCORED, echo=True) for text in self.texts
+        ]
+        asking = [
+            ChatRequest(messages=(Message(role="user", content=row["question"]),), adapter=adapter, decoding=CHAT)
+            for row in self.questions
+        ]
+        return [*reading, *asking]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one state of the weights has shown: ln P of each text's tokens but the first, and an answer per question."""
+
+    logprobs: tuple[tuple[float, ...], ...]
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is computed over `count` examples, and what the figures are called."""
+
+    names: Sequence[str]
+    statistics: Statistics
+    count: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    return run_command("eval.forgetting", _parser(), arguments, measure_all, show)
+
+
+async def measure_all(options: argparse.Namespace) -> Result:
+    """One entry of `states` for the base, for each adapter on and off, and for each base folder.
+
+    Raises:
+        EvaluationError: the base with an adapter off is not the base from before, to the last bit; or a request failed.
+        DataError: the data is wrong; names file and line.
+    """
+    settings = load_settings()
+    for name in options.adapter:
+        Catalog(settings.adapters_dir).get(name)
+    abilities = Abilities(
+        tuple(item.record for item in draw(read_texts(options.text), options.limit, options.seed)),
+        tuple(draw(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
+    )
+    async with measured_service(settings) as service:
+        about = described(service, BASE)
+        before = await shown(service, BASE, abilities, options.concurrency)
+        states = [state("base before", BASE, before, before, abilities)]
+        for name in options.adapter:
+            states += await _adapter_states(service, name, before, abilities, options.concurrency)
+    for folder in options.base_folder:
+        log.info("serving %s", folder)
+        async with measured_service(settings.model_copy(update={"base": str(folder)})) as service:
+            whole = await shown(service, BASE, abilities, options.concurrency)
+            entry = state("another base", str(folder), whole, before, abilities)
+            states.append(entry | {"base_digest": service.backend.base_digest})
+    return {
+        **about,
+        "adapter": list(options.adapter),
+        "data": {
+            "text": options.text or "own",
+            "questions": "own" if options.questions == QUESTIONS else str(options.questions),
+        },
+        "count": len(abilities.questions),
+        "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
+        "states": states,
+    }
+
+
+async def _adapter_states(
+    service: ChatService, name: str, before: Shown, abilities: Abilities, concurrency: int
+) -> list[dict[str, Any]]:
+    """The adapter on; the base while the adapter answers beside it; the base once the adapter is unloaded."""
+    log.info("adapter %s", name)
+    on = await shown(service, name, abilities, concurrency)
+    # One of the base and one of the adapter in turn, so that they share the steps of the engine.
+    mixed = [
+        request for pair in zip(abilities.requests(BASE), abilities.requests(name), strict=True) for request in pair
+    ]
+    beside = _shown((await ask_all(service, mixed, concurrency))[::2], abilities)
+    await service.unload_adapter(name)
+    after = await shown(service, BASE, abilities, concurrency)
+    entries = [state("adapter on", name, on, before, abilities) | {"adapter_digest": service.catalog.get(name).digest}]
+    for what, off in (("adapter off, beside it", beside), ("adapter off, after it", after)):
+        entry = state(what, name, off, before, abilities)
+        require_unchanged(entry)
+        entries.append(entry)
+    return entries
+
+
+def require_unchanged(entry: Mapping[str, Any]) -> None:
+    """Raises EvaluationError where the base with an adapter off is not the base."""
+    if entry["different_logprobs"] or entry["different_answers"]:
+        raise EvaluationError(
+            f"{entry['state']} {entry['name']!r}: {entry['different_logprobs']} of {entry['tokens']} log-probabilities "
+            f"differ from the base's, by up to {entry['largest_difference']:.2e}, and {entry['different_answers']} "
+            "answers; allowed: none"
+        )
+
+
+async def shown(service: ChatService, adapter: str, abilities: Abilities, concurrency: int) -> Shown:
+    return _shown(await ask_all(service, abilities.requests(adapter), concurrency), abilities)
+
+
+def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:
+    parts = [end.parts[0] for end in ends]
+    reading, asking = parts[: len(abilities.texts)], parts[len(abilities.texts) :]
+    logprobs = [[score.logprob for score in part.prompt_scores if score.logprob is not None] for part in reading]
+    return Shown(tuple(map(tuple, logprobs)), tuple(part.text for part in asking))
+
+
+def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities) -> dict[str, Any]:
+    """The figures of one state, their paired differences from the base before, and how many tokens and answers differ.
+
+    Log-probabilities are compared as they are, bit by bit. Another base may cut texts into other tokens: then there is
+    nothing to compare token by token, and the counts are None.
+    """
+    metrics, difference = {}, {}
+    for read, was in zip(_figures(seen, abilities), _figures(before, abilities), strict=True):
+        metrics |= dict(zip(read.names, measure(read.statistics, read.count), strict=True))
+        changes = paired_bootstrap(was.statistics, read.statistics, read.count)
+        difference |= dict(zip(read.names, changes, strict=True))
+    gaps = gaps_between(seen, before)
+    return {
+        "state": what,
+        "name": name,
+        "metrics": metrics,
+        "difference": difference,
+        "tokens": sum(map(len, seen.logprobs)),
+        "different_logprobs": None if gaps is None else sum(gap != 0 for gap in gaps),
+        "largest_difference": None if gaps is None else max(gaps),
+        "different_answers": sum(a != b for a, b in zip(seen.answers, before.answers, strict=True)),
+        "examples": [
+            {
+                "id": row["id"],
+                "input": row["question"],
+                "expected": list(row["accepted"]),
+                "answer": answer,
+                "accuracy": holds_accepted(answer, row["accepted"]),
+            }
+            for row, answer in zip(abilities.questions, seen.answers, strict=True)
+        ],
+    }
+
+
+def gaps_between(seen: Shown, before: Shown) -> list[float] | None:
+    """The size of each token's difference; None where the texts were cut into other numbers of tokens."""
+    if [len(text) for text in seen.logprobs] != [len(text) for text in before.logprobs]:
+        return None
+    pairs = zip(seen.logprobs, before.logprobs, strict=True)
+    return [abs(a - b) for text, other in pairs for a, b in zip(text, other, strict=True)]
+
+
+def holds_accepted(answer: str, accepted: Sequence[str]) -> float:
+    """1.0 where an accepted answer stands in the answer as whole words, both normalised as SQuAD does, else 0.0."""
+    words = f" {normalise(answer)} "
+    return float(any(f" {normalise(text)} " in words for text in accepted))
+
+
+def _figures(seen: Shown, abilities: Abilities) -> tuple[Figures, Figures]:
+    """Of the texts, and of the questions."""
+    surprise = [-sum(text) for text in seen.logprobs]
+    tokens = [len(text) for text in seen.logprobs]
+    sizes = [len(text["text"].encode()) for text in abilities.texts]
+    right = [holds_accepted(a, row["accepted"]) for a, row in zip(seen.answers, abilities.questions, strict=True)]
+    return (
+        Figures(METRICS, perplexity(surprise, tokens, sizes), len(tokens)),
+        Figures(("accuracy",), means(right), len(right)),
+    )
+
+
+def show(result: Result) -> None:
+    for entry in result["states"]:
+        surprise, accuracy = entry["metrics"]["perplexity"], entry["metrics"]["accuracy"]
+        print(
+            f"{entry['state']:24} {entry['name']:20} perplexity {surprise.value:9.3f}  accuracy {accuracy.value:.4f}"
+            f"  {entry['different_logprobs']} of {entry['tokens']} log-probabilities differ"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.forgetting", description="Measure what tuning costs the base."
+    )
+    parser.add_argument("--base-folder", nargs="+", type=Path, default=[], help="bases trained whole")
+    parser.add_argument("--text", help="JSON lines with text, or a .txt of one text per line; our own set unless given")
+    parser.add_argument("--questions", type=Path, default=QUESTIONS, help="JSON lines with id, question and accepted")
+    add_common(parser, many_adapters=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

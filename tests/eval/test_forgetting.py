@@ -1,0 +1,124 @@
+"""Forgetting: what is measured before, on and off, and that off must be the base itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from assistant.messages import ChatRequest
+from eval import forgetting
+from eval.command import read_rows
+from eval.forgetting import QUESTIONS, Abilities, Shown, holds_accepted, main, state
+from tests.eval.speaker import Speaker
+from tests.fakes import write_adapter
+
+
+class Unloading(Speaker):
+    """The base says "Paris" and finds a character half likely; the adapter says "positive" and finds it 1/8 likely.
+
+    With `leaks`, an adapter that was once on goes on changing the base.
+    """
+
+    def __init__(self, adapters: Path, leaks: float = 0.0) -> None:
+        super().__init__(adapters, self.surprise_of, self.answer_of)
+        self.leaks, self.was_on = leaks, False
+        self.unloaded: list[str] = []
+
+    def surprise_of(self, adapter: str, before: str, character: str) -> float:
+        self.was_on |= adapter != "base"
+        return math.log(0.5 if adapter == "base" else 0.125) - (self.leaks if self.was_on else 0.0)
+
+    def answer_of(self, request: ChatRequest) -> str:
+        return "It is Paris." if request.adapter == "base" else "positive"
+
+    async def unload_adapter(self, name: str) -> None:
+        self.unloaded.append(name)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_adapter(tmp_path / "adapters" / "mood")
+    Path("texts.txt").write_text("abcde\nfgh\n")
+    rows = [{"id": "1", "question": "Capital of France?", "accepted": ["Paris"]}, {"id": "2", "question": "Capital of Peru?", "accepted": ["Lima"]}]  # fmt: skip
+    Path("questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, speaker: Speaker, *more: str) -> int:
+    monkeypatch.setattr(forgetting, "measured_service", speaker.measured_service)
+    given = ["--adapter", "mood", "--text", "texts.txt", "--questions", "questions.jsonl", *more, "--out", "r.json"]
+    return main(given)
+
+
+def test_adapter_on_costs_and_adapter_off_is_the_base(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Perplexity is 1 / P: 2 for the base and 8 for the adapter. The base knows one of two capitals, the adapter none.
+
+    Six tokens are scored: 4 of "abcde" and 2 of "fgh".
+    """
+    speaker = Unloading(files / "adapters")
+    assert run(monkeypatch, speaker) == 0
+    result = json.loads(Path("r.json").read_text())
+    states = {entry["state"]: entry for entry in result["states"]}
+    assert list(states) == ["base before", "adapter on", "adapter off, beside it", "adapter off, after it"]
+    values = {what: entry["metrics"]["perplexity"]["value"] for what, entry in states.items()}
+    assert values == pytest.approx(
+        {"base before": 2, "adapter on": 8, "adapter off, beside it": 2, "adapter off, after it": 2}
+    )
+    on = states["adapter on"]
+    assert on["difference"]["perplexity"]["value"] == pytest.approx(6)
+    assert on["difference"]["accuracy"]["value"] == -0.5
+    assert (on["tokens"], on["different_logprobs"], on["different_answers"]) == (6, 6, 2)
+    assert on["largest_difference"] == pytest.approx(math.log(4))
+    for what in ("adapter off, beside it", "adapter off, after it"):
+        assert (states[what]["different_logprobs"], states[what]["largest_difference"]) == (0, 0)
+    assert speaker.unloaded == ["mood"]
+
+
+def test_base_that_is_changed_by_a_hair_ends_the_run(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, Unloading(files / "adapters", leaks=1e-9)) == 1
+    assert "6 of 6 log-probabilities differ from the base's, by up to 1.00e-09" in capsys.readouterr().err
+    assert not Path("r.json").exists()
+
+
+def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[str] = []
+    speaker = Unloading(files / "adapters")
+
+    def service(settings):  # type: ignore[no-untyped-def]
+        served.append(settings.base)
+        return speaker.measured_service()
+
+    monkeypatch.setattr(forgetting, "measured_service", service)
+    arguments = ["--base-folder", "whole", "--text", "texts.txt", "--questions", "questions.jsonl", "--out", "r.json"]
+    assert main(arguments) == 0
+    assert served[1:] == ["whole"]
+    assert json.loads(Path("r.json").read_text())["states"][1]["name"] == "whole"
+
+
+def test_another_tokenisation_is_not_compared_token_by_token() -> None:
+    abilities = Abilities(({"text": "abc"},), ({"id": "1", "question": "q", "accepted": ["x"]},))
+    entry = state("another base", "b", Shown(((-1.0,),), ("x",)), Shown(((-1.0, -1.0),), ("y",)), abilities)
+    assert entry["different_logprobs"] is None
+    assert entry["different_answers"] == 1
+    assert entry["difference"]["accuracy"].value == 1
+
+
+def test_accepted_answer_must_stand_as_whole_words() -> None:
+    assert holds_accepted("The capital is Paris, of course.", ["Paris"]) == 1
+    assert holds_accepted("Parisian", ["Paris"]) == 0
+    assert holds_accepted("It has eight legs.", ["8", "eight"]) == 1
+
+
+def test_own_questions_are_enough_and_differ() -> None:
+    rows = read_rows(QUESTIONS, ("id", "question", "accepted"))
+    assert len(rows) >= 40
+    assert len({row["question"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
+    for row in rows:
+        assert all(holds_accepted(text, row["accepted"]) for text in row["accepted"])
+        assert not holds_accepted(row["question"], row["accepted"]), "the question gives its answer away"
