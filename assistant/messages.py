@@ -133,7 +133,7 @@ class TopToken(Frozen):
 class TokenScore(Frozen):
     """How likely the model held a token to be: natural logarithms, before temperature, penalties and limits.
 
-    The tokens' texts, joined, are the text: a character of several tokens is the last one's, the others' are empty.
+    The tokens' texts, joined, are the text with its special tokens: a character of several tokens is the last one's.
     `logprob` is None only for the first token of an echoed prompt. `top` is likeliest first.
     """
 
@@ -141,6 +141,13 @@ class TokenScore(Frozen):
     token_id: int
     logprob: float | None
     top: tuple[TopToken, ...] = ()
+
+
+class Scored(Frozen):
+    """A piece of text with the scores of its tokens; the text may be empty where the scores are not."""
+
+    text: str
+    scores: tuple[TokenScore, ...]
 
 
 class Finished(Frozen):

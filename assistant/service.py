@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from assistant.backends.base import Backend, Generation, Residency, Scored
+from assistant.backends.base import Backend, Generation, Residency
 from assistant.catalog import Adapter, Catalog
 from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
@@ -29,6 +29,7 @@ from assistant.messages import (
     PartStarted,
     PromptTemplate,
     Route,
+    Scored,
     StreamEvent,
     TextDelta,
     Timing,

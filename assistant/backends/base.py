@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from assistant.catalog import Adapter
-from assistant.messages import Decoding, Finished, TokenScore
+from assistant.messages import Decoding, Finished, Scored
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,6 @@ class Generation:
     caps_length: bool = True
     echo: bool = False
     span_source: str | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A piece of text with the scores of its tokens; the text may be empty where the scores are not."""
-
-    text: str
-    scores: tuple[TokenScore, ...]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import cached_property
 
 from assistant.adapter_pool.loader import Loader
 from assistant.adapter_pool.pool import AdapterPool
@@ -13,8 +14,10 @@ from assistant.catalog import Adapter
 from assistant.engine.engine import Engine
 from assistant.engine.runner import Runner
 from assistant.engine.sequence import Sequence
+from assistant.engine.spans import SpanConstraint, Vocabulary
+from assistant.engine.vocabulary import read_vocabulary
 from assistant.errors import InvalidRequest, PromptTooLong, SwapboardError
-from assistant.messages import Finished
+from assistant.messages import Finished, Scored
 
 
 class LocalBackend:
@@ -68,19 +71,25 @@ class LocalBackend:
         self.pool.close()
         self._runner.close()
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
+    async def generate(self, generation: Generation) -> AsyncGenerator[str | Scored | Finished, None]:
         loop = asyncio.get_running_loop()
-        items: asyncio.Queue[str | Finished | SwapboardError] = asyncio.Queue()
+        items: asyncio.Queue[str | Scored | Finished | SwapboardError] = asyncio.Queue()
 
-        def emit(item: str | Finished | SwapboardError) -> None:
+        def emit(item: str | Scored | Finished | SwapboardError) -> None:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
+        limit = self._answer_limit(generation)
+        constraint = None
+        if generation.decoding.constraint is not None:
+            constraint = await asyncio.to_thread(self._constraint, generation, limit)
         sequence = Sequence(
             prompt=generation.prompt,
             adapter=generation.adapter,
             decoding=generation.decoding,
-            max_tokens=self._answer_limit(generation),
+            max_tokens=limit,
             emit=emit,
+            echo=generation.echo,
+            constraint=constraint,
         )
         self.engine.submit(sequence)
         try:
@@ -137,10 +146,22 @@ class LocalBackend:
             batch_rows=dict(self.engine.batch_rows),
         )
 
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return read_vocabulary(self.base.tokenizer)
+
+    def _constraint(self, generation: Generation, limit: int) -> SpanConstraint:
+        if generation.span_source is None:
+            raise InvalidRequest(f"constraint {generation.decoding.constraint!r} needs the text that answers stand in")
+        return SpanConstraint(generation.span_source, self._vocabulary, self.base.stop_ids, limit)
+
     def _answer_limit(self, generation: Generation) -> int:
         """Most tokens of the answer. Raises PromptTooLong, with the counts, where prompt or answer do not fit."""
         if not generation.prompt:
             raise InvalidRequest("the prompt is empty")
+        vocabulary = self.base.model.get_input_embeddings().get_parameter("weight").shape[0]
+        if (highest := max(generation.prompt)) >= vocabulary:
+            raise InvalidRequest(f"the prompt holds token id {highest}; allowed: 0 to {vocabulary - 1}")
         adapter, asked = generation.adapter, generation.decoding.max_tokens
         # A soft prompt's virtual tokens take room too; the card's rank is their number.
         virtual = (adapter.rank or 0) if adapter and adapter.is_soft_prompt else 0

@@ -8,16 +8,18 @@ import time
 from collections import Counter
 
 import torch
+from torch import Tensor
 
 from assistant.adapter_pool.pool import AdapterPool
 from assistant.base_model import Base
 from assistant.engine.runner import Runner
 from assistant.engine.sampling import pick
 from assistant.engine.scheduler import Row, Scheduler
+from assistant.engine.scores import ScoreBook, TokenTexts
 from assistant.engine.sequence import Sequence, State
 from assistant.engine.stream import TextStream
 from assistant.errors import EngineFailed, EngineStopped, QueueFull, SwapboardError
-from assistant.messages import BASE, FinishReason
+from assistant.messages import BASE, FinishReason, Scored
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Engine:
         self.pool = pool
         self.scheduler = Scheduler(pool, runner.cache, max_batch, prefill_chunk)
         self._runner = runner
+        self._texts = TokenTexts(base.tokenizer)
         self._max_queue = max_queue
         self._threads = threads
         self._inbox: list[Sequence] = []
@@ -112,13 +115,14 @@ class Engine:
         rows = self.scheduler.schedule()
         if not rows:
             return False
-        logits = self._runner.run(rows)
+        logits, foretelling = self._runner.run(rows)
         sampling = [row.sequence for row in rows if row.samples]
         finite = logits.isfinite().all(-1).tolist()
+        # Copies: picking writes penalties and limits into the logits.
+        plain = {s.id: logits[[i]] for i, s in enumerate(sampling) if s.decoding.logprobs is not None}
         ids = pick(logits, sampling)
-        self._postprocess(
-            rows, {s.id: token if ok else None for s, token, ok in zip(sampling, ids, finite, strict=True)}
-        )
+        picked = {s.id: token if ok else None for s, token, ok in zip(sampling, ids, finite, strict=True)}
+        self._postprocess(rows, picked, foretelling, plain)
         return True
 
     def check_integrity(self) -> None:
@@ -129,44 +133,85 @@ class Engine:
         if leases != sum(entry.leases for entry in self.pool.entries()):
             raise RuntimeError(f"{leases} running sequences hold leases; {self.pool!r}")
 
-    def _postprocess(self, rows: list[Row], picked: dict[int, int | None]) -> None:
+    def _book(self, sequence: Sequence) -> ScoreBook:
+        if sequence.scores is None:
+            opening = sequence.prompt[0] if sequence.scores_prompt else None
+            sequence.scores = ScoreBook(self._texts, sequence.decoding.logprobs or 0, opening)
+        book: ScoreBook = sequence.scores
+        return book
+
+    def _postprocess(
+        self, rows: list[Row], picked: dict[int, int | None], foretelling: dict[int, Tensor], plain: dict[int, Tensor]
+    ) -> None:
+        """All by sequence: the token picked, the logits for prompt tokens to score, and those it was picked from."""
         self.steps += 1
         self.batch_rows[len(rows)] += 1
         for row in rows:
             sequence = row.sequence
             self.prefilled_tokens += row.count if sequence.is_prefilling else 0
             self.scheduler.advance(row)
+            if sequence.id in foretelling:
+                book = self._book(sequence)
+                book.prompt += book.read(foretelling[sequence.id], [sequence.prompt[i] for i in row.foretold])
             if row.samples and (token := picked[sequence.id]) is not None:
-                self.decoded_tokens += 1
-                self._append(sequence, token)
+                if sequence.stream is None:
+                    self._open(sequence)
+                if sequence.max_tokens:
+                    self.decoded_tokens += 1
+                    self._append(sequence, token, plain.get(sequence.id))
+                else:
+                    self._end(sequence, "length", "")
             elif row.samples:
                 self.scheduler.finish(sequence, State.FAILED)
                 name = sequence.adapter.name if sequence.adapter else BASE
                 sequence.emit(EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended"))
 
-    def _append(self, sequence: Sequence, token: int) -> None:
-        """Take the next token into the answer; end it where it is complete."""
+    def _append(self, sequence: Sequence, token: int, logits: Tensor | None) -> None:
+        """Take the next token into the answer, and its score where there are `logits`; end it where it is complete."""
         if not sequence.generated:
             sequence.first_token = time.perf_counter()
         sequence.tokens.append(token)
-        if sequence.stream is None:
-            sequence.stream = TextStream(self.base.tokenizer, sequence.decoding.stop)
+        if logits is not None:
+            book = self._book(sequence)
+            book.answer += book.read(logits, [token])
         stream: TextStream = sequence.stream
         reason: FinishReason | None = None
         if token in self.base.stop_ids:
             reason = "stop"
-        elif text := stream.push(token):
-            sequence.emit(text)
+        else:
+            if sequence.constraint is not None:
+                sequence.constraint.advance(token)
+            if text := stream.push(token):
+                self._emit(sequence, text)
         if stream.is_stopped:
             reason = "stop"
         elif reason is None and sequence.generated >= sequence.max_tokens:
             reason = "length"
         if reason is not None:
-            if text := stream.finish():
-                sequence.emit(text)
-            finished = sequence.summary(reason)
-            self.scheduler.finish(sequence, State.FINISHED)
-            sequence.emit(finished)
+            self._end(sequence, reason, stream.finish())
+
+    def _open(self, sequence: Sequence) -> None:
+        """The prompt is read: begin the text."""
+        sequence.stream = TextStream(self.base.tokenizer, sequence.decoding.stop)
+        if sequence.scores_prompt:
+            self._book(sequence)  # even a prompt of one token has its entry
+        if sequence.echo:
+            self._emit(sequence, self._texts.whole(sequence.prompt))
+
+    def _end(self, sequence: Sequence, reason: FinishReason, text: str) -> None:
+        """`text` is what the stream held back."""
+        if text or sequence.scores is not None:
+            self._emit(sequence, text)
+        finished = sequence.summary(reason)
+        self.scheduler.finish(sequence, State.FINISHED)
+        sequence.emit(finished)
+
+    def _emit(self, sequence: Sequence, text: str) -> None:
+        book: ScoreBook | None = sequence.scores
+        if book is None:
+            sequence.emit(text)
+        elif (scores := book.take()) or text:
+            sequence.emit(Scored(text=text, scores=scores))
 
     # The worker ----------------------------------------------------------------------------------
 

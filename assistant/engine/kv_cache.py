@@ -30,7 +30,7 @@ class Slot:
 
     def common(self, sequence: Sequence) -> int:
         """How many tokens at the start of the sequence's are held here; one is always left to run."""
-        if self.key != sequence.key or self.virtual != sequence.virtual:
+        if self.key != sequence.key or self.virtual != sequence.virtual or sequence.scores_prompt:
             return 0
         held = self.owner.tokens[: max(self.owner.computed - self.virtual, 0)] if self.owner else self.tokens
         limit = min(len(held), len(sequence.tokens) - 1)

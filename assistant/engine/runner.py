@@ -47,31 +47,39 @@ class Runner:
             ) from error
 
     @torch.inference_mode()
-    def run(self, rows: list[Row]) -> Tensor:
+    def run(self, rows: list[Row]) -> tuple[Tensor, dict[int, Tensor]]:
         """One forward pass.
 
         Returns:
-            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`.
+            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`; and for
+            each sequence, by its id, whose prompt is scored here, (`Row.foretold`, vocabulary).
         """
         # Decoding rows first and by slot, so that neighbours share their attention.
         order = sorted(range(len(rows)), key=lambda i: (rows[i].count > 1, rows[i].sequence.slot))
         ordered = [rows[i] for i in order]
         self._place_prefixes(ordered)
         ids = torch.tensor([[t for row in ordered for t in soft_prompt.token_ids(row)]], device=self.model.device)
-        ends, total = [], 0
+        wanted: list[int] = []
+        ends: list[int] = []
+        scored: dict[int, slice] = {}
+        total = 0
         for row in ordered:
+            if foretold := row.foretold:
+                scored[row.sequence.id] = slice(len(wanted), len(wanted) + len(foretold))
+                first = total + row.sequence.virtual - row.start - 1
+                wanted.extend(first + token for token in foretold)
             total += row.count
             if row.samples:
-                ends.append(total - 1)
-        # A step in which no row samples still needs an index to keep; its logits are dropped.
-        picked = torch.tensor(ends or [total - 1], device=self.model.device)
+                ends.append(len(wanted))
+                wanted.append(total - 1)
+        # A step in which no logits are wanted still needs an index to keep; they are dropped.
+        picked = torch.tensor(wanted or [total - 1], device=self.model.device)
         self._prepare_lora(ordered, picked)
         logits = self._forward(soft_prompt.embed(self.model.get_input_embeddings(), ids, ordered), ordered, picked)
         sampling = [i for i in order if rows[i].samples]
-        if not sampling:
-            return logits[:0]
         back = sorted(range(len(sampling)), key=lambda i: sampling[i])
-        return logits[back]
+        after = logits[[ends[i] for i in back]] if sampling else logits[:0]
+        return after, {id: logits[where] for id, where in scored.items()}
 
     def close(self) -> None:
         """Leave the model as it was found."""

@@ -1,6 +1,6 @@
 """Logits → next token ids, each row by its own rules and from its own random stream.
 
-The order of the rules is transformers': repetition penalty, temperature, top-k, top-p.
+The order of the rules is transformers': repetition penalty, constraint, temperature, top-k, top-p.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ def pick(logits: Tensor, sequences: list[Sequence]) -> list[int]:
     for row, sequence in zip(logits, sequences, strict=True):
         if sequence.decoding.repetition_penalty != 1.0:
             penalise(row, sequence.tokens, sequence.decoding.repetition_penalty)
+        if sequence.constraint is not None:
+            restrict(row, sequence.constraint.allowed(sequence.max_tokens - sequence.generated))
     ids = logits.argmax(-1).tolist()
     for index, sequence in enumerate(sequences):
         if sequence.decoding.temperature > 0:
@@ -41,6 +43,14 @@ def penalise(logits: Tensor, tokens: list[int], penalty: float) -> None:
     seen = torch.tensor(sorted(set(tokens)))
     scores = logits[seen]
     logits[seen] = torch.where(scores < 0, scores * penalty, scores / penalty)
+
+
+def restrict(logits: Tensor, allowed: list[int]) -> None:
+    """Leave no other token any chance; in place."""
+    ids = torch.tensor(allowed)
+    kept = logits[ids]
+    logits.fill_(float("-inf"))
+    logits[ids] = kept
 
 
 def candidates(logits: Tensor, top_k: int, top_p: float) -> tuple[Tensor, Tensor]:

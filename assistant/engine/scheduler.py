@@ -14,6 +14,9 @@ from assistant.errors import SwapboardError
 MOST_PASSED = 32
 """How many later requests may pass one that waits for its adapter, before all wait with it."""
 
+MOST_SCORED = 256
+"""Most prompt positions scored in one step: each takes a row of logits as wide as the vocabulary."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,6 +29,15 @@ class Row:
     start: int
     count: int
     samples: bool
+
+    @property
+    def foretold(self) -> range:
+        """Which of the prompt's tokens the row's logits are to score: those that follow its own tokens."""
+        sequence = self.sequence
+        if not sequence.scores_prompt:
+            return range(0)
+        first = self.start - sequence.virtual + 1
+        return range(max(first, 1), min(first + self.count, len(sequence.prompt)))
 
 
 class Slots(Protocol):
@@ -67,10 +79,15 @@ class Scheduler:
             self.finish(sequence, State.CANCELLED)
         self._admit()
         rows = [Row(s, s.computed, 1, True) for s in self.running if not s.is_prefilling]
-        budget = self.prefill_chunk
+        budget, scored = self.prefill_chunk, MOST_SCORED
         for sequence in self.running:
-            if sequence.is_prefilling and budget > 0:
-                count = min(sequence.left, budget)
+            if not sequence.is_prefilling:
+                continue
+            count = min(sequence.left, budget)
+            if sequence.scores_prompt:
+                count = min(count, scored)
+                scored -= count
+            if count > 0:
                 budget -= count
                 rows.append(Row(sequence, sequence.computed, count, count == sequence.left))
         return rows

@@ -11,8 +11,9 @@ from typing import Any
 
 from assistant.adapter_pool.pool import Lease
 from assistant.catalog import Adapter
+from assistant.engine.spans import SpanConstraint
 from assistant.errors import SwapboardError
-from assistant.messages import Decoding, Finished, FinishReason, Timing, Usage
+from assistant.messages import Decoding, Finished, FinishReason, Scored, Timing, Usage
 
 _ids = itertools.count()
 
@@ -32,20 +33,25 @@ class Sequence:
     Positions count virtual tokens first (a soft prompt's, `virtual` of them), then `tokens`.
     `computed` positions lie in the cache slot; the rest are still to be run.
 
-    `stream` (text so far) and `generator` (random numbers) are set by the engine when first needed.
+    `stream` (text so far), `scores` (those asked for) and `generator` (random numbers) are set by the engine when
+    first needed.
 
     Args:
         prompt: token ids.
         adapter: None for the base.
         max_tokens: most tokens of the answer.
         emit: receives text pieces and at the end one `Finished` or the error; called on the engine's thread.
+        echo: the prompt's text comes first, with its scores where any are asked for.
+        constraint: which tokens may come next.
     """
 
     prompt: tuple[int, ...]
     adapter: Adapter | None
     decoding: Decoding
     max_tokens: int
-    emit: Callable[[str | Finished | SwapboardError], None]
+    emit: Callable[[str | Scored | Finished | SwapboardError], None]
+    echo: bool = False
+    constraint: SpanConstraint | None = None
     virtual: int = 0
     id: int = field(default_factory=lambda: next(_ids))
     state: State = State.WAITING
@@ -57,6 +63,7 @@ class Sequence:
     lease: Lease | None = None
     is_cancelled: bool = False
     stream: Any = None
+    scores: Any = None
     generator: Any = None
     submitted: float = field(default_factory=time.perf_counter)
     admitted: float = 0.0
@@ -85,6 +92,11 @@ class Sequence:
         return len(self.tokens) - len(self.prompt)
 
     @property
+    def scores_prompt(self) -> bool:
+        """Then every token of the prompt is run, wherever else its keys and values lie."""
+        return self.echo and self.decoding.logprobs is not None
+
+    @property
     def is_prefilling(self) -> bool:
         return self.left > 1 or not self.generated
 
@@ -106,4 +118,6 @@ class Sequence:
                 first_token=(self.first_token or now) - self.submitted,
                 total=now - self.submitted,
             ),
+            scores=tuple(self.scores.answer) if self.scores else (),
+            prompt_scores=tuple(self.scores.prompt) if self.scores else (),
         )

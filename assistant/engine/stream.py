@@ -14,11 +14,15 @@ class TextStream:
 
     Args:
         stop: the answer ends before the first of these to appear.
+        shows_special: special tokens are text too.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = (), shows_special: bool = False
+    ) -> None:
         self._tokenizer = tokenizer
         self._stop = stop
+        self._skips_special = not shows_special
         self._ids: list[int] = []
         self._decoded = 0
         self._context = 0
@@ -53,7 +57,9 @@ class TextStream:
         return text
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        return str(
+            self._tokenizer.decode(ids, skip_special_tokens=self._skips_special, clean_up_tokenization_spaces=False)
+        )
 
     def _release(self, text: str) -> str:
         self._held += text

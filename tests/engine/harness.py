@@ -12,7 +12,9 @@ from assistant.catalog import Adapter, read_adapter
 from assistant.engine.engine import Engine
 from assistant.engine.runner import Runner
 from assistant.engine.sequence import Sequence
-from assistant.messages import Decoding, Finished
+from assistant.engine.spans import SpanConstraint
+from assistant.engine.vocabulary import read_vocabulary
+from assistant.messages import Decoding, Finished, Scored
 
 
 @dataclass
@@ -24,7 +26,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        return "".join(item for item in self.items if isinstance(item, str))
+        return "".join(getattr(item, "text", item) for item in self.items if isinstance(item, str | Scored))
 
     @property
     def ids(self) -> list[int]:
@@ -49,16 +51,27 @@ class Bench:
         self.engine = Engine(self.base, self.runner, self.pool, max_batch, limits.pop("max_queue", 64), prefill_chunk)
 
     def submit(
-        self, prompt: str | list[int], adapter: Path | Adapter | None = None, max_tokens: int = 12, **decoding: object
+        self,
+        prompt: str | list[int],
+        adapter: Path | Adapter | None = None,
+        max_tokens: int = 12,
+        echo: bool = False,
+        span_of: str | None = None,
+        **decoding: object,
     ) -> Answer:
         answer = Answer()
         ids = self.base.tokenizer(prompt, add_special_tokens=False)["input_ids"] if isinstance(prompt, str) else prompt
+        constraint = None
+        if span_of is not None:
+            constraint = SpanConstraint(span_of, read_vocabulary(self.base.tokenizer), self.base.stop_ids, max_tokens)
         answer.sequence = Sequence(
             prompt=tuple(ids),
             adapter=read_adapter(adapter) if isinstance(adapter, Path) else adapter,
             decoding=Decoding(**{"temperature": 0, "max_tokens": max_tokens, **decoding}),
             max_tokens=max_tokens,
             emit=answer.items.append,
+            echo=echo,
+            constraint=constraint,
         )
         self.engine.submit(answer.sequence)
         return answer
