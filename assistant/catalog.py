@@ -29,11 +29,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED = (BASE, AUTO)
 
 LORA = "LORA"
+# PEFT saves DoRA as LORA with use_dora; here it has a name of its own.
+DORA = "DORA"
+ADALORA = "ADALORA"
 # Ours, in folders like PEFT's: bias-only tuning (Ben Zaken et al. 2021) and bottleneck adapters (Houlsby et al. 2019).
 BITFIT = "BITFIT"
 BOTTLENECK = "BOTTLENECK"
-SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")
-SERVED_TYPES = (LORA, *SOFT_PROMPTS)
+SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING")
+SERVED_TYPES = (LORA, DORA, ADALORA, "IA3", BITFIT, "BEFT", BOTTLENECK, *SOFT_PROMPTS)
 
 
 class Score(BaseModel):
@@ -88,7 +91,8 @@ class Card(BaseModel):
 class Adapter:
     """One folder of the catalogue. `digest` identifies the content of config and weights, not the name.
 
-    `error` says why the folder cannot be used; the fields after it are then only what could be read.
+    `error` says why the folder cannot be used; the fields after it are then only what could be read. `rank` is None
+    for types that have none; for AdaLoRA it is the mean that ranks were pruned to, for bottlenecks their width.
     """
 
     name: str
@@ -174,8 +178,7 @@ def read_adapter(folder: Path) -> Adapter:
     name = folder.name
     try:
         config = json.loads(_text(folder, CONFIG_FILE))
-        if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
-            raise AdapterBroken(f"{CONFIG_FILE} names no peft_type")
+        kind = kind_of(config)
         weights = folder / WEIGHTS_FILE
         if not weights.is_file():
             pickles = [path.name for path in sorted(folder.iterdir()) if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
@@ -187,8 +190,8 @@ def read_adapter(folder: Path) -> Adapter:
                     raise AdapterBroken(f"{WEIGHTS_FILE} holds no tensors")
         except SafetensorError as error:
             raise AdapterBroken(f"{WEIGHTS_FILE} is no safetensors file: {error}") from error
-        kind = config["peft_type"]
-        rank = config.get("r") if kind == LORA else config.get("num_virtual_tokens", config.get("r"))
+        size = "num_virtual_tokens" if kind in SOFT_PROMPTS else "target_r" if kind == ADALORA else "r"
+        rank = config.get(size)
         adapter = Adapter(
             name=name,
             folder=folder,
@@ -210,6 +213,20 @@ def read_adapter(folder: Path) -> Adapter:
             }
         )
     return adapter
+
+
+def kind_of(config: Any) -> str:
+    """The type of adapter a config describes, one of `SERVED_TYPES` or another of PEFT's.
+
+    Raises:
+        AdapterBroken: it names none.
+    """
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise AdapterBroken(f"{CONFIG_FILE} names no peft_type")
+    kind: str = config["peft_type"]
+    if kind == DORA:
+        raise AdapterBroken(f"peft_type {DORA!r} is no PEFT type; PEFT saves DoRA as {LORA!r} with use_dora true")
+    return DORA if kind == LORA and config.get("use_dora") else kind
 
 
 def read_card(folder: Path) -> Card:

@@ -32,7 +32,7 @@ def test_broken_folders_are_listed_with_the_reason_and_harm_nothing(tmp_path):
         "cut-off": lambda f: (f / WEIGHTS_FILE).write_bytes((f / WEIGHTS_FILE).read_bytes()[:20]),
         "bad-card": lambda f: (f / CARD_FILE).write_text('{"template": {"user": "no place for text"}}'),
         "bad-decoding": lambda f: (f / CARD_FILE).write_text('{"decoding": {"temperature": 9}}'),
-        "other-type": lambda f: (f / CONFIG_FILE).write_text(json.dumps({"peft_type": "IA3"})),
+        "other-type": lambda f: (f / CONFIG_FILE).write_text(json.dumps({"peft_type": "OFT"})),
         "bad name": lambda f: None,
     }.items():
         damage(write_adapter(tmp_path / name))
@@ -41,7 +41,7 @@ def test_broken_folders_are_listed_with_the_reason_and_harm_nothing(tmp_path):
     assert all(reasons.values()), reasons
     assert "only safetensors" in reasons["pickled"] and "adapter_model.bin" in reasons["pickled"]
     assert "decoding" in reasons["bad-decoding"]
-    assert "template" in reasons["bad-card"] and "IA3" in reasons["other-type"] and "LORA" in reasons["other-type"]
+    assert "template" in reasons["bad-card"] and "OFT" in reasons["other-type"] and "LORA" in reasons["other-type"]
     with pytest.raises(AdapterBroken, match="missing"):
         Catalog(tmp_path).get("empty")
 

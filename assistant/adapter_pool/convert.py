@@ -24,7 +24,6 @@ from assistant.errors import AdapterRejected
 # config, for one, names folders and repositories that PEFT would load.
 CONVERTIBLE = frozenset(
     [
-        "ADALORA",
         "C3A",
         "DELORA",
         "FOURIERFT",

@@ -22,14 +22,12 @@ BOTTLENECK_UP = "bottleneck_up"
 down_proj) this is the adapter of Houlsby et al. 2019, arXiv:1902.00751."""
 
 NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
-"""BOTTLENECK: what its config's `non_linearity` may be."""
+"""BOTTLENECK: what its config's `non_linearity` may be. All map 0 to 0, so that blanked columns stay blank."""
 
 
 @dataclass(frozen=True)
-class LoraWeights:
-    """The low-rank change of one linear layer: y += x Aᵀ B, the scaling being folded into `b`.
-
-    Kept in the type of the base.
+class LowRank:
+    """h += x Aᵀ B, all scaling being folded into `b`.
 
     Attributes:
         a: (rank, in features)
@@ -41,23 +39,70 @@ class LoraWeights:
 
 
 @dataclass(frozen=True)
-class AdapterWeights:
-    """One revision in memory; either `lora` is filled, or `embeddings`, or `keys` and `values`.
+class Bottleneck:
+    """h += f(h Dᵀ + d) U + u
 
     Attributes:
-        rank: the largest rank of any layer; 0 for soft prompts.
-        virtual: positions the soft prompt takes before the tokens; 0 for LoRA.
-        lora: by the layer's name in the base.
+        down: D, (width, out features)
+        down_bias: d, (width,)
+        up: U, (width, out features)
+        up_bias: u, (out features,)
+    """
+
+    down: Tensor
+    down_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """What one adapter changes of one linear layer, in the type of the base; None leaves that part as it is.
+
+    With x the input and W x + bias the base's own product, in this order:
+    x ← gain ⊙ x;  h = scale ⊙ (W x + bias) + shift;  h += low rank of x;  h += bottleneck of h.
+
+    Attributes:
+        gain: (in features,), IA3 on feedforward layers.
+        scale: (out features,), IA3 on other layers, DoRA.
+        shift: (out features,), bias-only tuning, DoRA on layers that have a bias.
+    """
+
+    gain: Tensor | None = None
+    scale: Tensor | None = None
+    shift: Tensor | None = None
+    low_rank: LowRank | None = None
+    bottleneck: Bottleneck | None = None
+
+
+@dataclass(frozen=True)
+class AdapterWeights:
+    """One revision in memory; either `layers` is filled, or `embeddings`, or `keys` and `values`.
+
+    Attributes:
+        layers: by the layer's name in the base.
+        non_linearity: of its bottlenecks, one of `NON_LINEARITIES`; None where it has none.
+        virtual: positions the soft prompt takes before the tokens; 0 for changes of layers.
         embeddings: (virtual, hidden), prompt tuning and p-tuning.
         keys, values: per layer (kv heads, virtual, head dimension), prefix tuning.
     """
 
-    rank: int = 0
+    layers: dict[str, LayerWeights] = field(default_factory=dict)
+    non_linearity: str | None = None
     virtual: int = 0
-    lora: dict[str, LoraWeights] = field(default_factory=dict)
     embeddings: Tensor | None = None
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of any layer's low-rank change; 0 where there is none."""
+        return max((len(w.low_rank.a) for w in self.layers.values() if w.low_rank is not None), default=0)
+
+    @property
+    def width(self) -> int:
+        """The largest width of any layer's bottleneck; 0 where there is none."""
+        return max((len(w.bottleneck.down) for w in self.layers.values() if w.bottleneck is not None), default=0)
 
     @property
     def preset(self) -> int:
@@ -66,12 +111,11 @@ class AdapterWeights:
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """The layers a LoRA may change, by name."""
+    """The layers an adapter may change, by name."""
     return {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)}
 
 
 def features(layer: nn.Module) -> tuple[int, int]:
     """(in, out) of a linear layer; transformers' Conv1D keeps its weight the other way round."""
-    weight = layer.get_parameter("weight")
-    rows, columns = weight.shape
+    rows, columns = layer.get_parameter("weight").shape
     return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)

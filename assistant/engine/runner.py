@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assistant.adapter_pool.loader import kv_shapes
+from assistant.adapter_pool.base_shape import kv_shapes
 from assistant.base_model import Base
 from assistant.engine import soft_prompt
 from assistant.engine.attention import NAME, Block, Layout
 from assistant.engine.kv_cache import KVCache
-from assistant.engine.mixed_lora import MixedLora
+from assistant.engine.mixed_adapters import MixedAdapters
 from assistant.engine.scheduler import Row
 from assistant.errors import BaseModelError
 
@@ -19,7 +19,7 @@ class Runner:
     """Runs packed steps on the frozen base.
 
     Takes the model over until `close`: its attention reads the cache slots and its linear layers compute
-    through `MixedLora`.
+    through `MixedAdapters`.
 
     Args:
         slots, length: size of the key-value cache, see `KVCache`.
@@ -34,7 +34,7 @@ class Runner:
         self._attention = base.model.config._attn_implementation
         self.cache = KVCache(kv_shapes(base.model), slots, length, base.model.dtype, base.model.device)
         expected = self._plain_logits()
-        self._lora = MixedLora(base.model, packs)
+        self._adapters = MixedAdapters(base.model, packs)
         self.model.set_attn_implementation(NAME)
         try:
             self._check(expected)
@@ -74,7 +74,7 @@ class Runner:
                 wanted.append(total - 1)
         # A step in which no logits are wanted still needs an index to keep; they are dropped.
         picked = torch.tensor(wanted or [total - 1], device=self.model.device)
-        self._prepare_lora(ordered, picked)
+        self._prepare_adapters(ordered, picked)
         logits = self._forward(soft_prompt.embed(self.model.get_input_embeddings(), ids, ordered), ordered, picked)
         sampling = [i for i in order if rows[i].samples]
         back = sorted(range(len(sampling)), key=lambda i: sampling[i])
@@ -83,7 +83,7 @@ class Runner:
 
     def close(self) -> None:
         """Leave the model as it was found."""
-        self._lora.close()
+        self._adapters.close()
         self.model.set_attn_implementation(self._attention)
 
     def _forward(self, embeddings: Tensor, rows: list[Row], picked: Tensor) -> Tensor:
@@ -97,13 +97,13 @@ class Runner:
         )
         return output.logits[0].float()
 
-    def _prepare_lora(self, rows: list[Row], picked: Tensor) -> None:
+    def _prepare_adapters(self, rows: list[Row], picked: Tensor) -> None:
         adapters = {
             row.sequence.lease.adapter.digest: row.sequence.lease.weights
             for row in rows
-            if row.sequence.lease is not None and row.sequence.lease.weights.lora
+            if row.sequence.lease is not None and row.sequence.lease.weights.layers
         }
-        self._lora.prepare(adapters, [(row.sequence.key, row.count) for row in rows], picked)
+        self._adapters.prepare(adapters, [(row.sequence.key, row.count) for row in rows], picked)
 
     def _place_prefixes(self, rows: list[Row]) -> None:
         for row in rows:

@@ -127,7 +127,9 @@ def _narrow(folder: Path) -> None:
         (lambda f: edit(f, r=5), "says rank 5"),
         (lambda f: edit(f, lora_alpha="big"), "alpha 'big'"),
         (lambda f: edit(f, rank_pattern=[1]), "rank_pattern"),
-        (lambda f: edit(f, use_dora=True), "use_dora=True is not served"),
+        (lambda f: edit(f, use_dora=True), "has only lora_A.weight, lora_B.weight; needed: .*lora_magnitude_vector"),
+        (lambda f: edit(f, r=0), "says rank 0"),
+        (lambda f: edit(f, peft_type="DORA"), "LORA' with use_dora true"),
         (lambda f: edit(f, bias="all"), "bias='all'"),
         (lambda f: edit(f, modules_to_save=["lm_head"]), "modules_to_save"),
         (lambda f: edit(f, init_lora_weights="pissa"), "init_lora_weights='pissa'"),
@@ -244,9 +246,7 @@ def test_other_types_are_converted_with_the_error_on_the_card(intake, base, tmp_
 
 
 def test_a_type_that_peft_cannot_convert_is_refused_by_name(intake, base, tmp_path):
-    config = peft.IA3Config(
-        target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
-    )
-    folder = tiny.write_adapter(tmp_path / "ia3", base, config, 3)
-    with pytest.raises(AdapterRejected, match=r"IA3 is not served.*LORA, PROMPT_TUNING, P_TUNING, PREFIX_TUNING"):
+    config = peft.OFTConfig(target_modules=["k_proj", "down_proj"], oft_block_size=4, task_type="CAUSAL_LM")
+    folder = tiny.write_adapter(tmp_path / "oft", base, config, 3)
+    with pytest.raises(AdapterRejected, match=r"OFT is not served.*LORA, DORA, .*PREFIX_TUNING"):
         intake.admit(folder)

@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 import pytest
+from peft import PeftConfig
 
 from assistant.base_model import load_base, parameters_digest
 from tests import tiny
@@ -23,6 +24,15 @@ ADAPTERS = {
     ),
     "rslora": lambda: tiny.lora_config(r=5, lora_alpha=3, use_rslora=True),
     "head": lambda: tiny.lora_config(r=2, target_modules=["q_proj", "lm_head"]),
+    "dora": lambda: tiny.lora_config(r=3, use_dora=True, use_rslora=True),
+    "dora-one-layer": lambda: tiny.lora_config(r=2, use_dora=True, target_modules=["v_proj"]),
+    "adalora": tiny.adalora_config,
+    "ia3": tiny.ia3_config,
+    "beft": tiny.beft_config,
+    "bitfit": tiny.bitfit_config,
+    "bottleneck-relu": lambda: tiny.bottleneck_config("relu"),
+    "bottleneck-gelu": lambda: tiny.bottleneck_config("gelu", r=5),
+    "bottleneck-silu": lambda: tiny.bottleneck_config("silu"),
     "prompt": lambda: tiny.soft_config("prompt", 5),
     "ptuning": lambda: tiny.soft_config("ptuning", 3),
     "prefix": lambda: tiny.soft_config("prefix", 4),
@@ -38,10 +48,13 @@ def zoo(request, tmp_path_factory) -> tuple[Path, dict[str, Path]]:
     # PEFT itself warns about a LoRA on tied output embeddings, and rightly: that one goes with the untied base.
     names = [name for name in ADAPTERS if not (name == "head" and request.param == "qwen2")]
     configs = {name: ADAPTERS[name]() for name in names}
-    return base, {
-        name: tiny.write_adapter(root / name, base, config, seed, size=2.0 if config.is_prompt_learning else 0.3)
-        for seed, (name, config) in enumerate(configs.items())
-    }
+    return base, {name: write(root / name, base, config, seed) for seed, (name, config) in enumerate(configs.items())}
+
+
+def write(folder: Path, base: Path, config: PeftConfig | dict, seed: int) -> Path:
+    if isinstance(config, dict):
+        return tiny.write_own_adapter(folder, base, config, seed)
+    return tiny.write_adapter(folder, base, config, seed, size=2.0 if config.is_prompt_learning else 0.3)
 
 
 @functools.cache
@@ -58,7 +71,7 @@ def test_adapters_differ_from_the_base_and_from_each_other(zoo):
 
 def test_every_row_of_a_mixed_batch_equals_peft_alone(zoo):
     base, adapters = zoo
-    bench = Bench(base, max_batch=16, slots=16)
+    bench = Bench(base, max_batch=24, slots=24)
     names = [None, *adapters]
     answers = [
         (name, prompt, bench.submit(prompt, adapters.get(name), NEW_TOKENS))
@@ -72,7 +85,7 @@ def test_every_row_of_a_mixed_batch_equals_peft_alone(zoo):
 
 def test_rows_that_join_and_leave_midway_change_nothing_for_the_others(zoo):
     base, adapters = zoo
-    bench = Bench(base, max_batch=6, slots=7, prefill_chunk=7)
+    bench = Bench(base, max_batch=8, slots=9, prefill_chunk=7)
     plan = [(name, PROMPTS[(i + j) % 4]) for j in range(2) for i, name in enumerate([None, *adapters])]
     answers = []
     for index, (name, prompt) in enumerate(plan):
@@ -90,7 +103,7 @@ def test_the_base_is_untouched_by_loading_serving_and_unloading_every_kind(zoo):
     base_folder, adapters = zoo
     base = load_base(str(base_folder), "float32", Path("unused"))
     before = parameters_digest(base.model)
-    bench = Bench(base, max_batch=16, slots=16)
+    bench = Bench(base, max_batch=24, slots=24)
     answers = [bench.submit(PROMPTS[0], folder) for folder in adapters.values()]
     bench.run()
     assert all(answer.finished for answer in answers)
