@@ -24,7 +24,10 @@ from assistant.messages import (
     Part,
     PromptTemplate,
     Route,
+    Scored,
     Timing,
+    TokenScore,
+    TopToken,
     Usage,
 )
 from assistant.prompt import apply_template
@@ -95,7 +98,7 @@ class EchoBackend:
     async def stop(self) -> None:
         pass
 
-    async def generate(self, generation: Generation) -> AsyncGenerator[str | Finished, None]:
+    async def generate(self, generation: Generation) -> AsyncGenerator[str | Scored | Finished, None]:
         self.seen.append(generation)
         if self.error is not None:
             raise self.error
@@ -108,15 +111,24 @@ class EchoBackend:
         name = generation.adapter.name if generation.adapter else BASE
         self.running += 1
         try:
+            prompt_scores, scores = [], []
+            if generation.echo:
+                prompt_scores = [score(chr(id), None if i == 0 else -0.5) for i, id in enumerate(generation.prompt)]
+                yield piece("".join(map(chr, generation.prompt)), prompt_scores, generation)
             count = min(self.words, generation.decoding.max_tokens)
             for index in range(count):
                 await asyncio.sleep(self.pace)
                 self.generated += 1
-                yield f"{name}:" if index == 0 else f" word{index}"
+                word = f"{name}:" if index == 0 else f" word{index}"
+                scores.append(score(word, -0.25 * (index + 1), generation.decoding.logprobs or 0))
+                yield piece(word, scores[-1:], generation)
             usage = Usage(prompt_tokens=len(generation.prompt), completion_tokens=count)
             reason = "stop" if count == self.words else "length"
             timing = Timing(first_token=self.pace, total=self.pace * count)
-            yield Finished(finish_reason=reason, usage=usage, timing=timing)
+            told = {}
+            if generation.decoding.logprobs is not None:
+                told = {"scores": tuple(scores), "prompt_scores": tuple(prompt_scores)}
+            yield Finished(finish_reason=reason, usage=usage, timing=timing, **told)
         finally:
             self.running -= 1
 
@@ -147,6 +159,16 @@ class EchoBackend:
             resident_adapters=len(self.resident),
             resident_bytes=sum(r.nbytes for r in self.resident.values()),
         )
+
+
+def score(text: str, logprob: float | None, top: int = 0) -> TokenScore:
+    """Beside the token that came stand as many others as are asked for, likelier ones first."""
+    others = tuple(TopToken(token=f"{text}{n}", token_id=n, logprob=-0.125 * (n + 1)) for n in range(top))
+    return TokenScore(token=text, token_id=ord(text[0]), logprob=logprob, top=others)
+
+
+def piece(text: str, scores: list[TokenScore], generation: Generation) -> str | Scored:
+    return text if generation.decoding.logprobs is None else Scored(text=text, scores=tuple(scores))
 
 
 class MemoryStore:

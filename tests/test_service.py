@@ -121,6 +121,49 @@ async def test_raw_text_is_continued_without_the_chat_template(adapters):
     assert events[-1].status == 400
 
 
+async def test_scores_travel_with_the_events_and_not_with_what_is_kept(adapters):
+    service = fake_service(adapters)
+    request = CompletionRequest(prompt="ab", decoding=Decoding(logprobs=1, max_tokens=2), echo=True)
+    *deltas, finished, done = (await collect(service.complete(request)))[1:]
+    part = done.parts[0]
+    assert part == finished.part and part.text == "abbase: word1"
+    assert [score.token for score in part.prompt_scores] == ["a", "b"]
+    assert [score.logprob for score in part.scores] == [-0.25, -0.5] and len(part.scores[0].top) == 1
+    assert tuple(score for delta in deltas for score in delta.scores) == part.prompt_scores + part.scores
+    assert not {"scores", "prompt_scores"} & part.model_dump().keys()
+
+
+async def test_token_ids_are_continued_as_they_are(adapters):
+    service = fake_service(adapters)
+    await collect(service.complete(CompletionRequest(prompt=(5, 6))))
+    assert service.backend.seen[0].prompt == (5, 6) and not service.backend.seen[0].echo
+
+
+@pytest.mark.parametrize("request_", [ask("x"), CompletionRequest(prompt="x")])
+async def test_an_answer_of_no_tokens_is_refused_but_for_an_echo(adapters, request_):
+    service, nothing = fake_service(adapters), Decoding(max_tokens=0)
+    asked = request_.model_copy(update={"decoding": nothing})
+    stream = service.reply(asked) if isinstance(asked, ChatRequest) else service.complete(asked)
+    (failed,) = await collect(stream)
+    assert failed.status == 400 and "max_tokens 0" in failed.message
+    echoed = await collect(service.complete(CompletionRequest(prompt="x", decoding=nothing, echo=True)))
+    assert echoed[-1].text == "x"
+
+
+async def test_a_constraint_is_told_the_message_as_the_user_sees_it(tmp_path):
+    write_adapter(tmp_path / "qa", template={"user": "Answer: {input}"}, decoding={"constraint": "span"})
+    service = fake_service(tmp_path)
+    await collect(service.reply(ask("Who won? Ida won.", adapter="qa")))
+    await collect(service.reply(ask("Who won? Ida won.", adapter="qa", decoding=Decoding(constraint=None))))
+    await collect(service.complete(CompletionRequest(prompt="once", adapter="qa")))
+    held, freed, raw = service.backend.seen
+    assert (held.decoding.constraint, held.span_source) == ("span", "Who won? Ida won.")
+    assert (freed.decoding.constraint, freed.span_source) == (None, None)
+    assert (raw.decoding.constraint, raw.span_source) == (None, None), "raw text has no message to stand in"
+    refused = CompletionRequest(prompt="once", adapter="qa", decoding=Decoding(constraint="span"))
+    assert (await collect(service.complete(refused)))[-1].status == 400
+
+
 async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters):
     service, heard = fake_service(adapters, EchoBackend(pace=0.001)), []
     service.listeners.append(lambda request, event: heard.append((request, event.kind)))

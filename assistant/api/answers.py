@@ -11,8 +11,9 @@ from typing import Literal
 
 from assistant.api.connection import Json
 from assistant.api.errors import TurnFailed
+from assistant.api.logprobs import chat_logprobs, text_logprobs, width
 from assistant.api.merge import merged
-from assistant.messages import Done, Failed, Part, PartStarted, StreamEvent, TextDelta, Usage
+from assistant.messages import Done, Failed, Part, PartStarted, StreamEvent, TextDelta, TokenScore, Usage
 
 PART_BREAK = "\n\n"
 """Stands between the parts of one answer, as in `Done.text`."""
@@ -54,6 +55,7 @@ class Writer:
         """The same in chunks. The first comes with the first text, so that all earlier errors come before it."""
         total = Usage()
         openings: dict[int, Json] = {}
+        offsets = [0] * len(streams)
         usage: Json = {"usage": None} if includes_usage else {}
         async with aclosing(merged(streams)) as events:
             async for index, event in events:
@@ -65,7 +67,8 @@ class Writer:
                 if index in openings:
                     yield openings.pop(index)
                 if isinstance(event, TextDelta):
-                    yield self._chunk(index, event.text) | usage
+                    yield self._chunk(index, event.text, logprobs=self._logprobs(event.scores, offsets[index])) | usage
+                    offsets[index] += width(event.scores)
                 elif isinstance(event, Done):
                     total += event.usage
                     yield self._chunk(index, None, finish_reason(event.parts), record_of(event)) | usage
@@ -87,7 +90,8 @@ class Writer:
         }
 
     def _choice(self, index: int, turn: Done) -> Json:
-        end = {"index": index, "logprobs": None, "finish_reason": finish_reason(turn.parts)}
+        scores = [score for part in turn.parts for score in (*part.prompt_scores, *part.scores)]
+        end = {"index": index, "logprobs": self._logprobs(scores), "finish_reason": finish_reason(turn.parts)}
         if self.endpoint == "chat":
             return {**end, "message": {"role": "assistant", "content": turn.text, "refusal": None}}
         return {**end, "text": turn.text}
@@ -108,14 +112,24 @@ class Writer:
         return {**chunk, "swapboard": {"part": started}}
 
     def _chunk(
-        self, index: int, text: str | None, finish_reason: str | None = None, record: Json | None = None
+        self,
+        index: int,
+        text: str | None,
+        finish_reason: str | None = None,
+        record: Json | None = None,
+        logprobs: Json | None = None,
     ) -> Json:
-        choice: Json = {"index": index, "logprobs": None, "finish_reason": finish_reason}
+        choice: Json = {"index": index, "logprobs": logprobs, "finish_reason": finish_reason}
         if self.endpoint == "chat":
             choice["delta"] = {} if text is None else {"content": text}
         else:
             choice["text"] = text or ""
         return {**self._head(self._chunk_kind), "choices": [choice], **({"swapboard": record} if record else {})}
+
+    def _logprobs(self, scores: Sequence[TokenScore], offset: int = 0) -> Json | None:
+        if not scores:
+            return None
+        return chat_logprobs(scores) if self.endpoint == "chat" else text_logprobs(scores, offset)
 
 
 def finish_reason(parts: Sequence[Part]) -> str:

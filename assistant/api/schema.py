@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message
+from assistant.messages import MOST_LOGPROBS, ChatRequest, CompletionRequest, Decoding, Message
 
 MAX_PROMPTS = 128
 
@@ -40,11 +40,16 @@ def text_parts(value: object) -> object:
 
 
 def prompts(value: object) -> object:
-    if isinstance(value, str):
+    """All of OpenAI's forms as a list of prompts: texts, or each a list of token ids."""
+    if isinstance(value, str) or (value and _are_token_ids(value)):
         return [value]
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise ValueError("token ids are not taken; allowed: a string or a list of strings")
-    return value
+    if isinstance(value, list) and (all(isinstance(one, str) for one in value) or all(map(_are_token_ids, value))):
+        return value
+    raise ValueError("allowed: a string, a list of strings, a list of token ids, or a list of such lists")
+
+
+def _are_token_ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
 
 
 class Body(BaseModel):
@@ -122,15 +127,22 @@ class Sampling(Body):
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def scores(self) -> int | None:
+        """How many likeliest tokens are asked for beside each token's score; None for no scores."""
+        raise NotImplementedError
+
     def decoding(self) -> Decoding:
         """Holds only what was asked for, so that the adapter's and the general defaults apply to the rest."""
-        asked = {
+        asked: dict[str, Any] = {
             name: value
             for name in ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "max_tokens")
             if (value := getattr(self, name)) is not None
         }
         if self.stop is not None:
             asked["stop"] = tuple(self.stop)
+        if self.scores is not None:
+            asked["logprobs"] = self.scores
         try:
             return Decoding.model_validate(asked)
         except ValidationError as error:
@@ -140,6 +152,8 @@ class Sampling(Body):
 class ChatBody(Sampling):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
 
     tools: Annotated[Any, only([])] = None
     tool_choice: Annotated[Any, only("none")] = None
@@ -147,8 +161,6 @@ class ChatBody(Sampling):
     functions: Annotated[Any, only([])] = None
     function_call: Annotated[Any, only("none")] = None
     response_format: Annotated[Any, only({"type": "text"})] = None
-    logprobs: Annotated[Any, only(False)] = None
-    top_logprobs: Annotated[Any, only(0)] = None
     modalities: Annotated[Any, only(["text"])] = None
     audio: Annotated[Any, only()] = None
     prediction: Annotated[Any, only()] = None
@@ -172,6 +184,18 @@ class ChatBody(Sampling):
             self.max_tokens = self.max_completion_tokens
         return self
 
+    @model_validator(mode="after")
+    def check_top_logprobs(self) -> ChatBody:
+        if self.top_logprobs and not self.logprobs:
+            raise PydanticCustomError(
+                "needs_logprobs", "allowed only together with logprobs: true", {"field": "top_logprobs"}
+            )
+        return self
+
+    @property
+    def scores(self) -> int | None:
+        return (self.top_logprobs or 0) if self.logprobs else None
+
     def request(self) -> ChatRequest:
         return ChatRequest(
             messages=tuple(message.message() for message in self.messages),
@@ -181,16 +205,37 @@ class ChatBody(Sampling):
 
 
 class CompletionBody(Sampling):
-    prompt: Annotated[list[str], BeforeValidator(prompts), Field(min_length=1, max_length=MAX_PROMPTS)]
+    prompt: Annotated[list[str | list[int]], BeforeValidator(prompts), Field(min_length=1, max_length=MAX_PROMPTS)]
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
 
     best_of: Annotated[Any, only(1)] = None
-    echo: Annotated[Any, only(False)] = None
-    logprobs: Annotated[Any, only()] = None
     suffix: Annotated[Any, only()] = None
+
+    @model_validator(mode="after")
+    def check_limit(self) -> CompletionBody:
+        if self.max_tokens == 0 and not self.echo:
+            raise PydanticCustomError(
+                "needs_echo", "0 is allowed only together with echo: true", {"field": "max_tokens"}
+            )
+        return self
+
+    @property
+    def scores(self) -> int | None:
+        return self.logprobs
 
     def requests(self) -> list[CompletionRequest]:
         decoding = self.decoding()
-        return [CompletionRequest(prompt=prompt, adapter=self.model, decoding=decoding) for prompt in self.prompt]
+        return [
+            CompletionRequest(
+                prompt=prompt if isinstance(prompt, str) else tuple(prompt),
+                adapter=self.model,
+                decoding=decoding,
+                echo=bool(self.echo),
+            )
+            for prompt in self.prompt
+        ]
 
 
 class LoadBody(Body):
