@@ -118,10 +118,9 @@ def adalora_config(**changes: object) -> AdaLoraConfig:
     return AdaLoraConfig(**{**defaults, "target_modules": targets, "rank_pattern": pruned, **changes})
 
 
-def ia3_config() -> IA3Config:
-    return IA3Config(
-        target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
-    )
+def ia3_config(**changes: object) -> IA3Config:
+    defaults = {"target_modules": ["k_proj", "v_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
+    return IA3Config(**{**defaults, "task_type": "CAUSAL_LM", **changes})
 
 
 def beft_config() -> BeftConfig:
