@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from assistant.catalog import Catalog, Score
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.publish import record_scores
+from eval.results import Result, check_same_examples, read_result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--against", required=True, type=Path, help="what eval.run wrote for the base")
     options = parser.parse_args(arguments)
     try:
-        result, against = read(options.result), read(options.against)
+        result, against = read_result(options.result), read_result(options.against)
         scores = card_scores(result, against)
         adapter = Catalog(load_settings().adapters_dir).get(result["adapter"])
         if adapter.digest != result["adapter_digest"]:
@@ -34,32 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Raises EvaluationError where the file cannot be read or is no result of a task asked by adapter."""
-    try:
-        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(result, dict) or not {"adapter", "task", "data", "metrics", "command"} <= result.keys():
-        raise EvaluationError(f"{path}: not a result of eval.run for an adapter or the base")
-    return result
-
-
-def card_scores(result: dict[str, Any], against: dict[str, Any]) -> list[Score]:
+def card_scores(result: Result, against: Result) -> list[Score]:
     """Scores as cards hold them, the base's own beside them.
 
     Raises:
-        EvaluationError: the two do not belong together: another task, data, number of examples or base.
+        EvaluationError: the two do not belong together: no adapter against the base, another task, other data,
+            other examples or another base.
     """
-    if result["adapter"] == BASE or against["adapter"] != BASE:
+    names = [each.get("adapter") for each in (result, against)]
+    if names[0] in (BASE, None) or names[1] != BASE:
+        raise EvaluationError(f"got {names[0]!r} against {names[1]!r}; allowed: an adapter against base")
+    check_same_examples(result, against)
+    if result["base_digest"] != against["base_digest"]:
         raise EvaluationError(
-            f"got {result['adapter']!r} against {against['adapter']!r}; allowed: an adapter against base"
+            f"base_digest: {result['base_digest']!r} and {against['base_digest']!r}; allowed: the same in both"
         )
-    for key in ("task", "data", "count", "base_digest"):
-        if result[key] != against[key]:
-            raise EvaluationError(
-                f"{key}: the adapter has {result[key]!r}, the base {against[key]!r}; allowed: the same"
-            )
     return [
         Score(
             metric=name,

@@ -1,7 +1,7 @@
 """Measure a task through the service users get, and write figures and answers to one JSON file.
 
-`python -m eval.run --task sentiment|qa|routing [--data PATH|hub:ID[@SPLIT]] [--adapter NAME|base]
-[--mode prompt|few-shot|tuned] [--limit N] --out PATH.json`
+`python -m eval.run --task TASK [--data PATH|hub:ID[@SPLIT]] [--adapter NAME|base]
+[--mode prompt|few-shot|tuned] [--prompt [KIND=]NAME …] [--limit N] --out PATH.json`
 """
 
 from __future__ import annotations
@@ -10,29 +10,27 @@ import argparse
 import asyncio
 import json
 import logging
-import random
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assistant.build import build_service, build_store
+from assistant.catalog import CARD_FILE, Adapter, Catalog, read_card
 from assistant.errors import EvaluationError, SwapboardError
-from assistant.messages import BASE, ChatRequest, Decoding, Done, Failed
-from assistant.service import ChatService
-from assistant.settings import load_settings
-from assistant.training.provenance import commit, today
-from eval.tasks.interface import Outcome, Prompt, Record, Replies, Task
-from eval.tasks.qa import QuestionAnswering
-from eval.tasks.sentiment import Sentiment
+from assistant.messages import BASE
+from assistant.settings import Settings, load_settings
+from assistant.training.data import sample
+from assistant.training.provenance import ROOT, commit, today
+from eval.measure import Asked, choose_prompts, measure_task
+from eval.metrics.classification import print_confusion
+from eval.session import measured_service
+from eval.tasks import perplexity
+from eval.tasks.interface import DATA, Outcome
+from eval.tasks.registry import TASKS
 
-log = logging.getLogger(__name__)
-
-TASKS: dict[str, Task] = {task.name: task for task in (Sentiment(), QuestionAnswering())}
 ROUTING = "routing"
 MODES = ("prompt", "few-shot", "tuned")
 
@@ -45,18 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SwapboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for name, measure in result["metrics"].items():
-        print(f"{name:16} {measure['value']:.4f}  ({measure['low']:.4f} to {measure['high']:.4f})")
+    for name, measure in (result["metrics"] | result["cost"]).items():
+        print(f"{name:24} {measure['value']:.4f}  ({measure['low']:.4f} to {measure['high']:.4f})")
+    for table in result["confusion"].values():
+        print_confusion(table)
     return 0
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Measure a task.")
-    parser.add_argument("--task", required=True, choices=[*TASKS, ROUTING])
+    parser.add_argument("--task", required=True, choices=[*TASKS, perplexity.NAME, ROUTING])
     parser.add_argument("--data", help="JSON lines file or hub:ID[@SPLIT]; the project's own small set unless given")
     parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
     parser.add_argument("--mode", choices=MODES, help="tuned for an adapter, prompt for the base, unless given")
-    parser.add_argument("--prompt", help="another of the task's prompts, by name")
+    parser.add_argument(
+        "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"
+    )
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
@@ -72,14 +74,7 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
         DataError: the data is wrong; names file and line.
     """
     check(options)
-    settings = load_settings()
-    with tempfile.TemporaryDirectory() as scratch:
-        # Thousands of measured turns have no place in the user's history.
-        store = build_store(settings.model_copy(update={"database_url": f"sqlite:///{scratch}/measured.db"}))
-        try:
-            result = asyncio.run(_measure(build_service(settings, store), options))
-        finally:
-            store.close()
+    result = asyncio.run(_measure(load_settings(), options))
     result = {"task": options.task, "command": command, "date": today(), "commit": commit(), **result}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -92,98 +87,76 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
     if options.concurrency < 1:
         raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
-    if options.mode == "tuned" and options.adapter == BASE:
-        raise EvaluationError(f"--mode tuned asks an adapter; --adapter {BASE!r} allows: prompt, few-shot")
-    if options.task == ROUTING and (options.mode or options.prompt or options.adapter != BASE):
-        raise EvaluationError("routing asks no adapter; leave out --adapter, --mode and --prompt")
+    if options.task == ROUTING and options.adapter != BASE:
+        raise EvaluationError("routing asks no adapter; leave out --adapter")
+    if options.task not in TASKS and (options.mode or options.prompt):
+        raise EvaluationError(f"{options.task} asks nothing; leave out --mode and --prompt")
 
 
-async def _measure(service: ChatService, options: argparse.Namespace) -> dict[str, Any]:
+async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+    """Whatever can be wrong is looked at before the base is loaded, which takes seconds."""
     started = time.monotonic()
+    adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
+    asked_of = {"adapter": options.adapter, "adapter_digest": adapter.digest if adapter else None}
     if options.task == ROUTING:
-        # Imported here: it brings its own way of running, which no other task needs.
+        # Imported here: it brings the embedder, which no other task needs.
         from eval.tasks import routing
 
-        outcome = await routing.run(service, options.data, options.limit)
         about: dict[str, Any] = {}
+        async with measured_service(settings) as service:
+            outcome = await routing.run(service, options.data, options.limit)
+    elif options.task == perplexity.NAME:
+        about = asked_of
+        texts = sample(perplexity.read_texts(options.data), options.limit, options.seed)
+        async with measured_service(settings) as service:
+            outcome = await perplexity.run(service, texts, options.adapter, options.concurrency)
     else:
         task = TASKS[options.task]
-        prompt = choose_prompt(task, options.adapter, options.mode, options.prompt)
-        digest = None if options.adapter == BASE else service.catalog.get(options.adapter).digest
-        records = draw(task.load(options.data), options.limit, options.seed)
-        await service.start()
-        try:
-            outcome = await measure_task(service, task, prompt, records, options.adapter, options.concurrency)
-        finally:
-            await service.stop()
-        about = {"adapter": options.adapter, "adapter_digest": digest, "mode": prompt.mode, "prompt": prompt.name}
+        asked = who(settings, options.mode, adapter)
+        # Drawn at random: the head of a file is often of one kind.
+        items = sample(task.load(options.data), options.limit, options.seed)
+        prompts = choose_prompts(task, items, asked, options.prompt)
+        about = {**asked_of, "mode": asked.mode}
+        async with measured_service(settings) as service:
+            outcome = await measure_task(service, task, items, asked, prompts, options.concurrency)
     return {
         **about,
         "base": service.backend.base_name,
         "base_digest": service.backend.base_digest,
-        "data": options.data or "own",
+        "data": options.data or str((DATA / f"{options.task}.jsonl").relative_to(ROOT)),
         "count": len(outcome.examples),
         "seconds": round(time.monotonic() - started, 1),
+        **_figures(outcome, options),
+    }
+
+
+def _figures(outcome: Outcome, options: argparse.Namespace) -> dict[str, Any]:
+    return {
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **outcome.config},
         "metrics": {name: asdict(measure) for name, measure in outcome.metrics.items()},
+        "cost": {name: asdict(measure) for name, measure in outcome.cost.items()},
+        "confusion": outcome.confusion,
         "examples": outcome.examples,
     }
 
 
-def choose_prompt(task: Task, adapter: str, mode: str | None, name: str | None) -> Prompt:
-    """The named prompt, or the first of the mode. Raises EvaluationError where there is none."""
-    mode = mode or ("prompt" if adapter == BASE else "tuned")
-    fitting = [prompt for prompt in task.prompts if prompt.mode == mode]
-    for prompt in fitting:
-        if name in (None, prompt.name):
-            return prompt
-    known = ", ".join(prompt.name for prompt in fitting)
-    raise EvaluationError(f"no prompt {name!r} for {task.name} in mode {mode}; allowed: {known}")
-
-
-def draw(records: list[Record], limit: int | None, seed: int) -> list[Record]:
-    """At most `limit` records, at random: the head of a file is often of one kind."""
-    return records if limit is None or limit >= len(records) else random.Random(seed).sample(records, limit)
-
-
-async def measure_task(
-    service: Replies, task: Task, prompt: Prompt, records: Sequence[Record], adapter: str, concurrency: int
-) -> Outcome:
-    """Ask every record, `concurrency` at a time, and score the answers.
+def who(settings: Settings, mode: str | None, adapter: Adapter | None) -> Asked:
+    """Who is asked, in the mode given or the usual one.
 
     Raises:
-        EvaluationError: there are no records, or a request failed; names its record.
+        EvaluationError: the base is to be asked as a tuned one, and its folder has no card.
     """
-    if not records:
-        raise EvaluationError(f"no examples for {task.name}; an empty run has no score")
-    # An adapter is asked as users ask it: with the decoding of its card.
-    decoding = Decoding(temperature=0) if prompt.mode == "tuned" else task.decoding
-    gate = asyncio.Semaphore(concurrency)
-    finished = 0
-
-    async def answer(number: int, record: Record) -> str:
-        nonlocal finished
-        request = ChatRequest(messages=prompt.messages(record), adapter=adapter, decoding=decoding)
-        async with gate:
-            async for event in service.reply(request):
-                if isinstance(event, Failed):
-                    where = record.get("id", number)
-                    raise EvaluationError(f"example {where} of {task.name} failed: {event.code}: {event.message}")
-                if isinstance(event, Done):
-                    finished += 1
-                    if finished % 100 == 0:
-                        log.info("%d of %d answered", finished, len(records))
-                    return event.text
-        raise EvaluationError(f"example {record.get('id', number)} of {task.name}: the reply ended without an end")
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            answers = [group.create_task(answer(number, record)) for number, record in enumerate(records)]
-    except ExceptionGroup as failed:
-        # One failure ends the run; the requests beside it were cancelled.
-        raise failed.exceptions[0] from failed
-    outcome = task.score(records, [done.result() for done in answers])
-    return Outcome(outcome.metrics, outcome.examples, {**outcome.config, "decoding": decoding.model_dump(mode="json")})
+    if adapter is not None:
+        return Asked(adapter.name, mode or "tuned", adapter.card)  # type: ignore[arg-type]
+    if mode != "tuned":
+        return Asked(BASE, mode or "prompt")  # type: ignore[arg-type]
+    folder = Path(settings.base)
+    if not (folder / CARD_FILE).is_file():
+        raise EvaluationError(
+            f"--mode tuned asks an adapter, or a base that was trained whole and has a {CARD_FILE} in its folder; "
+            f"{settings.base!r} has none; allowed: prompt, few-shot"
+        )
+    return Asked(BASE, "tuned", read_card(folder))
 
 
 if __name__ == "__main__":

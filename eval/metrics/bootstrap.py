@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from assistant.errors import EvaluationError
 
+Chosen = NDArray[np.intp]
+"""Positions of examples, of shape (count,); one may be there more than once."""
+
+Statistics = Callable[[Chosen], Sequence[float]]
+"""One or more figures on the chosen examples."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -20,13 +26,8 @@ class Measure:
     high: float
 
 
-def measure(
-    statistics: Callable[[NDArray[np.intp]], Sequence[float]], count: int, resamples: int = 1000, seed: int = 0
-) -> list[Measure]:
+def measure(statistics: Statistics, count: int, resamples: int = 1000, seed: int = 0) -> list[Measure]:
     """Statistics over `count` examples, each with the 2.5th and 97.5th percentile of its resampled values.
-
-    Args:
-        statistics: indices of shape (count,) → one or more figures on those examples.
 
     Raises:
         EvaluationError: there are no examples.
@@ -42,5 +43,10 @@ def measure(
 
 def measure_mean(values: Sequence[float]) -> Measure:
     """The mean of per-example values."""
-    array = np.asarray(values, dtype=float)
-    return measure(lambda chosen: [float(array[chosen].mean())], len(values))[0]
+    return measure(means(values), len(values))[0]
+
+
+def means(*columns: Sequence[float]) -> Statistics:
+    """The mean of each column; a column holds one value for each example."""
+    table = np.asarray(columns, dtype=float)
+    return lambda chosen: table[:, chosen].mean(axis=1).tolist()

@@ -1,34 +1,64 @@
-"""Labels: accuracy, and precision, recall and F1 averaged over the labels, all through scikit-learn."""
+"""Labels: accuracy, precision, recall and F1 averaged over the labels, and who is taken for whom."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from assistant.errors import EvaluationError
-from eval.metrics.bootstrap import Measure, measure
+from eval.metrics.bootstrap import Chosen, Statistics
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 
+Confusion = Mapping[str, Mapping[str, int]]
+"""Expected → predicted → how often."""
 
-def classification(predicted: Sequence[str], expected: Sequence[str], labels: Sequence[str]) -> dict[str, Measure]:
-    """accuracy, and macro precision, recall and f1 over `labels`.
 
-    A prediction outside `labels` is wrong; it lowers recall, and precision only where it is one of them.
+def classification(predicted: Sequence[str], expected: Sequence[str], labels: Sequence[str]) -> Statistics:
+    """The figures named in `METRICS`; all but accuracy are averaged over `labels`, and 0 where there is nothing.
+
+    A prediction outside `labels` is wrong; it lowers recall, and precision only where it is one of them. The same
+    figures as scikit-learn's, which takes milliseconds a call where a bootstrap makes a thousand.
 
     Raises:
-        EvaluationError: the lengths differ, or there is nothing.
+        EvaluationError: the lengths differ, or an expected label is unknown.
     """
     if len(predicted) != len(expected):
         raise EvaluationError(f"{len(predicted)} predictions for {len(expected)} examples; allowed: one for each")
-    given, wanted = np.asarray(predicted, dtype=object), np.asarray(expected, dtype=object)
+    if unknown := set(expected) - set(labels):
+        raise EvaluationError(f"label {min(unknown)!r}; allowed: {', '.join(labels)}")
+    number = {label: position for position, label in enumerate(labels)}
+    size = len(labels) + 1
+    cell = np.asarray(
+        [number[right] * size + number.get(guess, size - 1) for right, guess in zip(expected, predicted, strict=True)]
+    )
 
-    def scores(chosen: NDArray[np.intp]) -> list[float]:
-        right, guess = wanted[chosen], given[chosen]
-        macro = precision_recall_fscore_support(right, guess, labels=list(labels), average="macro", zero_division=0)
-        return [float(accuracy_score(right, guess)), *(float(score) for score in macro[:3])]
+    def scores(chosen: Chosen) -> list[float]:
+        table = np.bincount(cell[chosen], minlength=size * size).reshape(size, size)
+        hits, given, there = table.diagonal()[:-1], table.sum(axis=0)[:-1], table.sum(axis=1)[:-1]
+        precision, recall = hits / np.maximum(given, 1), hits / np.maximum(there, 1)
+        # 2PR / (P + R), with hits cancelled
+        f1 = 2 * hits / np.maximum(given + there, 1)
+        return [float(value) for value in (hits.sum() / len(chosen), precision.mean(), recall.mean(), f1.mean())]
 
-    return dict(zip(METRICS, measure(scores, len(given), resamples=500), strict=True))
+    return scores
+
+
+def confusion(predicted: Sequence[str], expected: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Counts; pairs that never occur are absent."""
+    table: dict[str, dict[str, int]] = {}
+    for guess, right in zip(predicted, expected, strict=True):
+        row = table.setdefault(right, {})
+        row[guess] = row.get(guess, 0) + 1
+    return table
+
+
+def print_confusion(table: Confusion) -> None:
+    """Rows are what was right, columns what was chosen."""
+    columns = sorted({*table, *(column for row in table.values() for column in row)})
+    width = max(len(name) for name in columns) + 2
+    print("expected \\ chosen".ljust(width + 4) + "".join(name[:12].rjust(14) for name in columns))
+    for expected in sorted(table):
+        counts = (table[expected].get(column, 0) for column in columns)
+        print(expected.ljust(width + 4) + "".join(str(count or ".").rjust(14) for count in counts))

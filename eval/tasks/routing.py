@@ -11,7 +11,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -27,13 +27,11 @@ from assistant.routing.router import THRESHOLD, Router
 from assistant.settings import load_settings
 from assistant.training.tasks.registry import TASKS as TRAINED
 from eval.metrics.bootstrap import measure_mean
+from eval.metrics.classification import print_confusion
 from eval.tasks.interface import Outcome
 
 DATA = Path(__file__).parent / "data"
 OWN = DATA / "routing.jsonl"
-CARDS = DATA / "routing_cards.json"
-"""Cards of tasks that have no adapter yet, so that the whole set can be measured."""
-
 CHAT = "chat"
 """What the set calls a message for the base."""
 MIXED = "mixed"
@@ -60,7 +58,7 @@ class Utterance:
 
 
 async def run(service: HasCatalog, data: str | None, limit: int | None) -> Outcome:
-    """Measure the test half with the adapters of the service, print where each card came from and the confusion table.
+    """Measure the test half with the adapters of the service, and print where each card came from.
 
     Raises:
         DataError, EvaluationError: the set is malformed or has no test half.
@@ -75,8 +73,7 @@ async def run(service: HasCatalog, data: str | None, limit: int | None) -> Outco
         limit=limit,
     )
     print_cards(sources)
-    print_confusion(outcome.config["confusion"])
-    return Outcome(outcome.metrics, outcome.examples, {**outcome.config, "cards": sources})
+    return replace(outcome, config={**outcome.config, "cards": sources})
 
 
 def measure(
@@ -88,7 +85,7 @@ def measure(
 ) -> Outcome:
     """Route every utterance. It is right when the list of tasks is exactly right.
 
-    `config["confusion"]` is expected → predicted → count; several steps count as "mixed".
+    In the confusion table several steps count as "mixed".
 
     Raises:
         EvaluationError: there is nothing to route.
@@ -112,15 +109,14 @@ def measure(
         part = [float(e["right"]) for e in examples if (len(e["expected"]) > 1) == is_mixed]
         if part:
             metrics[name] = measure_mean(part)
-    config = {"threshold": router.threshold, "confusion": confusion}
-    return Outcome(metrics, examples, config)
+    return Outcome(metrics, examples, {"threshold": router.threshold}, confusion={"routing": confusion})
 
 
 def cards(shipped: Sequence[Adapter]) -> tuple[list[Adapter], dict[str, str]]:
     """Adapters for every task of the set, and for each task where its examples come from.
 
-    Real cards where an adapter is in the catalogue, else the examples its training would put on the card,
-    else the ones kept beside the set.
+    Real cards where an adapter is in the catalogue, else the examples its training would put on the card, so that
+    the whole set can be measured.
     """
     adapters = [adapter for adapter in shipped if adapter.is_usable and adapter.card.examples]
     sources: dict[str, str] = {}
@@ -128,13 +124,10 @@ def cards(shipped: Sequence[Adapter]) -> tuple[list[Adapter], dict[str, str]]:
         sources[adapter.card.task] = ", ".join(
             filter(None, [sources.get(adapter.card.task), f"adapters/{adapter.name}"])
         )
-    planned = {name: (task.card_examples, "training recipe") for name, task in TRAINED.items() if task.card_examples}
-    for name, card in json.loads(CARDS.read_text(encoding="utf-8")).items():
-        planned.setdefault(name, (tuple(card["examples"]), CARDS.name))
-    for name, (examples, source) in planned.items():
-        if name not in sources:
-            sources[name] = source
-            card = Card(task=name, examples=tuple(examples))
+    for name, task in TRAINED.items():
+        if name not in sources and task.card_examples:
+            sources[name] = "training recipe"
+            card = Card(task=name, examples=task.card_examples)
             adapters.append(Adapter(name=name, folder=DATA / name, digest=name, card=card))
     return adapters, sources
 
@@ -190,16 +183,6 @@ def print_cards(sources: Mapping[str, str]) -> None:
     print("cards: " + "; ".join(f"{task} from {source}" for task, source in sorted(sources.items())))
 
 
-def print_confusion(confusion: Mapping[str, Mapping[str, int]]) -> None:
-    """Rows are what was asked for, columns what was chosen."""
-    columns = sorted({*confusion, *(column for row in confusion.values() for column in row)})
-    width = max(len(name) for name in columns) + 2
-    print("expected \\ chosen".ljust(width + 4) + "".join(name[:12].rjust(14) for name in columns))
-    for expected in sorted(confusion):
-        counts = (confusion[expected].get(column, 0) for column in columns)
-        print(expected.ljust(width + 4) + "".join(str(count or ".").rjust(14) for count in counts))
-
-
 def _label(found: tuple[str, ...], expected: tuple[str, ...]) -> str:
     if len(found) == 1:
         return found[0]
@@ -212,6 +195,7 @@ def _example(utterance: Utterance, routes: Sequence[Route], found: tuple[str, ..
         "expected": list(utterance.tasks),
         "predicted": list(found),
         "right": found == utterance.tasks,
+        "accuracy": float(found == utterance.tasks),
         "confidence": [route.confidence for route in routes],
         "reason": [route.reason for route in routes],
     }
@@ -235,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SwapboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print_confusion(outcome.config["confusion"])
+    print_confusion(outcome.confusion["routing"])
     for example in outcome.examples:
         if not example["right"]:
             print(f"{example['expected']} → {example['predicted']}: {example['text'][:100]!r}")

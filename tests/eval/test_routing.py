@@ -62,7 +62,6 @@ def test_real_cards_are_used_and_named_where_there_are_any() -> None:
     assert [adapter.name for adapter in adapters if adapter.card.task == "sentiment"] == ["moody"]
     assert sources["sentiment"] == "adapters/moody"
     assert sources["qa"] == "training recipe"
-    assert sources["legal"] == "routing_cards.json"
 
 
 def test_mixed_intents_are_right_only_with_the_exact_list() -> None:
@@ -75,7 +74,7 @@ def test_mixed_intents_are_right_only_with_the_exact_list() -> None:
     assert [example["right"] for example in outcome.examples] == [True, False, True]
     assert outcome.metrics["accuracy"].value == pytest.approx(2 / 3)
     assert outcome.metrics["mixed_intents"].value == 0
-    assert outcome.config["confusion"] == {
+    assert outcome.confusion["routing"] == {
         "sentiment": {"sentiment": 1},
         "mixed": {"sentiment": 1},
         CHAT: {CHAT: 1},
@@ -99,7 +98,7 @@ def test_malformed_line_is_named(tmp_path: Path, line: str) -> None:
         read_utterances(path, "dev")
 
 
-async def test_run_measures_the_test_half_and_prints_the_table(
+async def test_run_measures_the_test_half_and_prints_the_cards(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(routing, "Embedder", lambda source: BagOfWords())
@@ -112,4 +111,3 @@ async def test_run_measures_the_test_half_and_prints_the_table(
     assert outcome.config["cards"]["sentiment"] == "adapters/moody"
     printed = capsys.readouterr().out
     assert "sentiment from adapters/moody" in printed
-    assert "expected \\ chosen" in printed

@@ -5,23 +5,40 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from assistant.catalog import Catalog
 from assistant.errors import EvaluationError
-from assistant.messages import ChatRequest, Done, Failed, Part, Route, StreamEvent, TextDelta, Timing, Usage
+from assistant.messages import (
+    ChatRequest,
+    CompletionRequest,
+    Done,
+    Failed,
+    Part,
+    Route,
+    StreamEvent,
+    TextDelta,
+    Timing,
+    TokenScore,
+    Usage,
+)
+from assistant.training.data import Item
+from assistant.training.tasks.sentiment import REVIEW
 from eval import record
 from eval import run as command
-from eval.run import TASKS, choose_prompt, main, measure_task
-from eval.tasks.sentiment import Sentiment
+from eval.measure import Asked, choose_prompts, measure_task
+from eval.run import main
+from eval.tasks.legal import LEGAL
+from eval.tasks.registry import TASKS
+from eval.tasks.sentiment import SENTIMENT
 from tests.fakes import write_adapter
 
 
 class Reader:
-    """Answers "positive" to texts that say "good", else "negative"; counts how many run at once."""
+    """Answers "positive" to texts that say "good", else "negative", in one token; counts how many run at once."""
 
     base_digest = "b" * 64
     base_name = "fake-base"
@@ -31,13 +48,6 @@ class Reader:
         self.backend = self
         self.seen: list[ChatRequest] = []
         self.running = self.most = 0
-        self.is_started = False
-
-    async def start(self) -> None:
-        self.is_started = True
-
-    async def stop(self) -> None:
-        self.is_started = False
 
     async def reply(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
         self.seen.append(request)
@@ -50,31 +60,46 @@ class Reader:
             return
         text = "positive" if "good" in request.messages[-1].content else "negative"
         yield TextDelta(index=0, text=text)
-        route = Route(adapter=request.adapter, confidence=1, reason="chosen by you", text="")
+        asks = request.decoding.logprobs is not None
         part = Part(
-            route=route,
+            route=Route(adapter=request.adapter, confidence=1, reason="chosen by you", text=""),
             digest=None,
             decoding=request.decoding,
             text=text,
             finish_reason="stop",
-            usage=Usage(),
-            timing=Timing(),
+            usage=Usage(prompt_tokens=9, completion_tokens=2),
+            timing=Timing(total=0.5),
+            scores=(TokenScore(token=text, token_id=1, logprob=-0.1),) if asks else (),
         )
         yield Done(turn_id="t", parts=(part,))
+
+    def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
+        raise AssertionError("no raw text is asked here")
 
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """The command in an empty folder with a fake service and one adapter."""
     monkeypatch.chdir(tmp_path)
-    write_adapter(tmp_path / "adapters" / "mood")
+    write_adapter(tmp_path / "adapters" / "mood", decoding={"max_tokens": 8})
     reader = Reader(Catalog(tmp_path / "adapters"))
-    monkeypatch.setattr(command, "build_store", lambda settings: SimpleNamespace(close=lambda: None))
-    monkeypatch.setattr(command, "build_service", lambda settings, store: reader)
-    rows = [{"id": n, "text": word, "label": label} for n, (word, label) in
-            enumerate([("good", "positive"), ("bad", "negative"), ("so good", "positive"), ("fine", "positive")])]  # fmt: skip
-    (tmp_path / "reviews.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    @asynccontextmanager
+    async def measured_service(settings: object) -> AsyncIterator[Reader]:
+        yield reader
+
+    monkeypatch.setattr(command, "measured_service", measured_service)
+    rows = [("good", "positive"), ("bad", "negative"), ("so good", "positive"), ("fine", "positive")]
+    lines = [json.dumps({"id": n, "text": word, "label": label}) for n, (word, label) in enumerate(rows)]
+    (tmp_path / "reviews.jsonl").write_text("\n".join(lines))
     return reader
+
+
+def items(*texts: str) -> list[Item]:
+    return [Item(REVIEW, {"id": f"r{n}", "text": text, "label": "positive"}, "") for n, text in enumerate(texts)]
+
+
+PLAIN = {REVIEW: SENTIMENT.measured[0].prompts[0]}
 
 
 def test_result_holds_metrics_provenance_and_every_answer(service: Reader, tmp_path: Path) -> None:
@@ -87,57 +112,92 @@ def test_result_holds_metrics_provenance_and_every_answer(service: Reader, tmp_p
     assert result["base_digest"] == service.base_digest
     assert result["command"] == "python -m eval.run " + " ".join(arguments)
     assert result["mode"] == "tuned"
+    assert result["config"]["prompts"] == {"sentiment": "plain"}
     assert result["count"] == 4
     assert [example["answer"] for example in result["examples"]] == ["positive", "negative", "positive", "negative"]
-    assert not service.is_started
+    assert [example["accuracy"] for example in result["examples"]] == [1, 1, 1, 0]
+    assert result["confusion"] == {
+        "sentiment": {"positive": {"positive": 2, "negative": 1}, "negative": {"negative": 1}}
+    }
+
+
+def test_cost_is_tokens_and_seconds_of_an_answer(service: Reader, tmp_path: Path) -> None:
+    """2 tokens in 0.5 s: 4 a second."""
+    main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "r.json"])
+    cost = json.loads((tmp_path / "r.json").read_text())["cost"]
+    assert {name: measure["value"] for name, measure in cost.items()} == {
+        "tokens": 2,
+        "seconds": 0.5,
+        "tokens_per_second": 4,
+    }
 
 
 def test_adapter_is_asked_as_users_ask_it(service: Reader) -> None:
     main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "r.json"])
     assert service.seen[0].messages[0].content == "good"
     assert len(service.seen[0].messages) == 1
-    assert service.seen[0].decoding.model_fields_set == {"temperature"}
+    assert service.seen[0].decoding.model_fields_set == {"temperature", "logprobs"}
+
+
+def test_adapter_for_many_tasks_is_asked_with_the_whole_instruction(service: Reader, tmp_path: Path) -> None:
+    write_adapter(tmp_path / "adapters" / "all", task="instruct")
+    main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "all", "--out", "r.json"])
+    assert service.seen[0].messages[0].content.startswith("Is the sentiment of this text positive or negative?")
+
+
+def test_base_trained_whole_is_asked_with_the_template_and_decoding_of_its_card(
+    service: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tuned").mkdir()
+    card = {"task": "sentiment", "template": {"system": "Judge.", "user": "{input} ?"}, "decoding": {"max_tokens": 8}}
+    (tmp_path / "tuned" / "card.json").write_text(json.dumps(card))
+    monkeypatch.setenv("SWAPBOARD_BASE", str(tmp_path / "tuned"))
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--mode", "tuned", "--out", "r.json"]) == 0
+    assert [message.content for message in service.seen[0].messages] == ["Judge.", "good ?"]
+    assert service.seen[0].decoding.max_tokens == 8
+    assert service.seen[0].adapter == "base"
 
 
 def test_limit_draws_at_random_and_modes_change_the_prompt(service: Reader, tmp_path: Path) -> None:
-    assert (
-        main(
-            ["--task", "sentiment", "--data", "reviews.jsonl", "--mode", "few-shot", "--limit", "2", "--out", "r.json"]
-        )
-        == 0
-    )
+    arguments = ["--task", "sentiment", "--data", "reviews.jsonl", "--mode", "few-shot", "--limit", "2"]
+    assert main([*arguments, "--out", "r.json"]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["count"] == 2
     assert result["adapter"] == "base"
     assert len(service.seen[0].messages) == 17
 
 
+def test_own_set_goes_by_its_place_in_the_project(service: Reader, tmp_path: Path) -> None:
+    assert main(["--task", "sentiment", "--limit", "3", "--out", "r.json"]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["data"] == "eval/tasks/data/sentiment.jsonl"
+
+
 async def test_requests_run_side_by_side_within_the_bound() -> None:
     reader = Reader()
-    records = [{"id": n, "text": "good", "label": "positive"} for n in range(20)]
-    await measure_task(reader, Sentiment(), Sentiment.prompts[0], records, "base", concurrency=5)
+    await measure_task(reader, SENTIMENT, items(*["good"] * 20), Asked("base", "prompt"), PLAIN, concurrency=5)
     assert reader.most == 5
 
 
 async def test_failed_request_ends_the_run_with_its_example() -> None:
-    records = [{"id": "r1", "text": "good", "label": "positive"}]
-    with pytest.raises(EvaluationError, match="example r1 of sentiment failed: queue_full"):
-        await measure_task(Reader(fails=True), Sentiment(), Sentiment.prompts[0], records, "base", 1)
+    with pytest.raises(EvaluationError, match="example r0 of sentiment failed: queue_full"):
+        await measure_task(Reader(fails=True), SENTIMENT, items("good"), Asked("base", "prompt"), PLAIN, 1)
 
 
 async def test_empty_run_is_an_error() -> None:
     with pytest.raises(EvaluationError, match="no examples"):
-        await measure_task(Reader(), Sentiment(), Sentiment.prompts[0], [], "base", 1)
+        await measure_task(Reader(), SENTIMENT, [], Asked("base", "prompt"), {}, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--task sentiment --mode tuned", "asks an adapter"),
+        ("--task sentiment --mode tuned", "card.json in its folder"),
         ("--task sentiment --limit 0", "--limit 0"),
         ("--task sentiment --concurrency 0", "--concurrency 0"),
         ("--task sentiment --prompt shout", "allowed: one-word, review"),
+        ("--task sentiment --prompt policy=quote", "no such records here; allowed: sentiment"),
         ("--task routing --adapter mood", "routing asks no adapter"),
+        ("--task perplexity --mode prompt", "perplexity asks nothing"),
         ("--task sentiment --adapter modo", "near matches: mood"),
         ("--task sentiment --data absent.jsonl", "absent.jsonl: cannot be read"),
     ],
@@ -150,6 +210,26 @@ def test_options_that_do_not_go_together_are_refused(
     assert not (tmp_path / "r.json").exists()
 
 
+def test_prompt_is_named_for_all_kinds_or_for_one() -> None:
+    records = LEGAL.load(None)
+    both = choose_prompts(LEGAL, records, Asked("base", "few-shot"), ["turns", "policy=turns-words"])
+    assert {kind.name: prompt.name for kind, prompt in both.items()} == {
+        "policy": "turns-words",
+        "plain-english": "turns",
+    }
+
+
+def test_prompt_of_an_adapter_is_the_plain_one_unless_told() -> None:
+    for task in TASKS.values():
+        records = task.load(None)
+        assert {prompt.mode for prompt in choose_prompts(task, records, Asked("base", "prompt"), []).values()} == {
+            "prompt"
+        }
+        assert {prompt.name for prompt in choose_prompts(task, records, Asked("any", "tuned"), []).values()} == {
+            "plain"
+        }
+
+
 def test_recorded_scores_stand_on_the_card_beside_the_base(service: Reader, tmp_path: Path) -> None:
     assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "base.json"]) == 0
     assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "mood.json"]) == 0
@@ -160,12 +240,28 @@ def test_recorded_scores_stand_on_the_card_beside_the_base(service: Reader, tmp_
         "python -m eval.run --task sentiment --data reviews.jsonl --out base.json",
         "python -m eval.run --task sentiment --data reviews.jsonl --adapter mood --out mood.json",
     ]
+    assert "seconds" not in scores
+
+
+def test_scores_of_two_files_stand_side_by_side_and_a_new_measurement_replaces_its_old_one(
+    service: Reader, tmp_path: Path
+) -> None:
+    lines = (tmp_path / "reviews.jsonl").read_text().splitlines()
+    (tmp_path / "others.jsonl").write_text("\n".join(lines[:2]))
+    for data in ("reviews", "others", "reviews"):
+        common = ["--task", "sentiment", "--data", f"{data}.jsonl", "--out"]
+        assert main([*common, "base.json"]) == 0
+        assert main([*common, "mood.json", "--adapter", "mood"]) == 0
+        assert record.main(["mood.json", "--against", "base.json"]) == 0
+    scores = [score for score in Catalog(tmp_path / "adapters").get("mood").card.scores if score.metric == "accuracy"]
+    assert [(score.data, score.value) for score in scores] == [("others.jsonl", 1.0), ("reviews.jsonl", 0.75)]
 
 
 @pytest.mark.parametrize(
     ("result", "against", "message"),
     [
-        ("mood.json", "own.json", "data: the adapter has 'reviews.jsonl', the base 'own'"),
+        ("mood.json", "own.json", "data: 'reviews.jsonl' and 'eval/tasks/data/sentiment.jsonl'"),
+        ("mood.json", "part.json", "count: 4 and 2"),
         ("own.json", "own.json", "allowed: an adapter against base"),
         ("mood.json", "absent.json", "absent.json: cannot be read"),
         ("mood.json", "adapters/mood/card.json", "not a result of eval.run"),
@@ -175,6 +271,7 @@ def test_scores_that_cannot_be_compared_are_not_recorded(
     service: Reader, tmp_path: Path, capsys: pytest.CaptureFixture[str], result: str, against: str, message: str
 ) -> None:
     assert main(["--task", "sentiment", "--out", "own.json"]) == 0
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--limit", "2", "--out", "part.json"]) == 0
     assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "mood.json"]) == 0
     assert record.main([result, "--against", against]) == 1
     assert message in capsys.readouterr().err
@@ -188,9 +285,3 @@ def test_scores_of_another_revision_are_not_recorded(service: Reader, capsys: py
     Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
     assert record.main(["mood.json", "--against", "base.json"]) == 1
     assert "another revision of 'mood'" in capsys.readouterr().err
-
-
-def test_prompt_of_an_adapter_is_the_plain_one_unless_told() -> None:
-    for task in TASKS.values():
-        assert choose_prompt(task, "any", None, None).name == "plain"
-        assert choose_prompt(task, "base", None, None).mode == "prompt"

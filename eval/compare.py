@@ -1,0 +1,98 @@
+"""Is one run better than another? `python -m eval.compare A.json B.json` for two results of eval.run on the same data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assistant.errors import SwapboardError
+from eval.measure import bare, cost
+from eval.metrics.bootstrap import Statistics
+from eval.metrics.paired import Difference, mcnemar, paired_bootstrap
+from eval.metrics.perplexity import METRICS
+from eval.results import Result, check_same_examples, read_result
+from eval.tasks import perplexity
+from eval.tasks.registry import TASKS
+from eval.tasks.scorers import averages
+
+Examples = Sequence[Mapping[str, Any]]
+RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact")
+"""Figures whose values for single examples are 1 or 0."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of both runs. `mcnemar` is the p of the exact test, where every answer is right or wrong."""
+
+    metric: str
+    first: float
+    second: float
+    difference: Difference
+    mcnemar: float | None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m eval.compare", description="Compare two runs on the same data.")
+    parser.add_argument("first", type=Path, help="what eval.run wrote")
+    parser.add_argument("second", type=Path, help="what eval.run wrote for the same examples")
+    options = parser.parse_args(arguments)
+    try:
+        rows = compare(read_result(options.first), read_result(options.second))
+    except SwapboardError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{'metric':28}{'first':>10}{'second':>10}{'difference':>12}   95 % interval{'p':>13}{'McNemar p':>12}")
+    for row in rows:
+        d = row.difference
+        interval = f"{d.low:+.4f} to {d.high:+.4f}"
+        exact = "" if row.mcnemar is None else f"{row.mcnemar:.4f}"
+        print(f"{row.metric:28}{row.first:10.4f}{row.second:10.4f}{d.value:+12.4f}   {interval}{d.p:9.4f}{exact:>12}")
+    return 0
+
+
+def compare(first: Result, second: Result) -> list[Compared]:
+    """Every figure of both, the second less the first, by paired bootstrap; and what an answer took.
+
+    Raises:
+        EvaluationError: they are not of the same task, data and examples.
+    """
+    check_same_examples(first, second)
+    rows = []
+    for (names, before, own), (_, after, others) in zip(figures(first), figures(second), strict=True):
+        everything = np.arange(len(own))
+        differences = paired_bootstrap(before, after, len(own))
+        for name, one, other, difference in zip(names, before(everything), after(everything), differences, strict=True):
+            exact = None
+            if (key := bare(name)) in RIGHT_OR_WRONG:
+                exact = mcnemar([example[key] for example in own], [example[key] for example in others])
+            rows.append(Compared(name, one, other, difference, exact))
+    return rows
+
+
+def figures(result: Result) -> Iterator[tuple[tuple[str, ...], Statistics, Examples]]:
+    """Names of figures, what computes them, and the examples it computes them on, values under bare names."""
+    examples: Examples = result["examples"]
+    if result["task"] == perplexity.NAME:
+        yield METRICS, perplexity.figures(examples), examples
+    elif result["task"] in TASKS:
+        kinds = list(dict.fromkeys(example["kind"] for example in examples))
+        scorers = {measured.kind.name: measured.scorer for measured in TASKS[result["task"]].measured}
+        for kind in kinds:
+            own = [{bare(key): value for key, value in e.items()} for e in examples if e["kind"] == kind]
+            for names, statistics in scorers[kind].figures(own):
+                yield tuple(f"{kind}.{name}" if len(kinds) > 1 else name for name in names), statistics, own
+        for names, statistics in cost(examples):
+            yield names, statistics, examples
+    else:
+        names = tuple(name for name in result["metrics"] if all(name in example for example in examples))
+        yield *averages(examples, *names), examples
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""One task, asked and scored: records → requests → answers → figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from assistant.catalog import Card
+from assistant.errors import EvaluationError
+from assistant.messages import BASE, ChatRequest, Decoding, Part
+from assistant.prompt import apply_template
+from assistant.training.data import Item
+from assistant.training.tasks.registry import INSTRUCT
+from assistant.training.tasks.task import Kind
+from eval.ask import Replies, ask_all
+from eval.metrics.bootstrap import Chosen, Measure, measure
+from eval.metrics.classification import Confusion, confusion
+from eval.tasks.interface import Measured, Mode, Outcome, Prompt, Task
+from eval.tasks.scorers import Figures, averages
+
+Prompts = Mapping[Kind, Prompt]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who is asked, and how. `card` is the adapter's; or the base's own, where it was trained whole."""
+
+    adapter: str
+    mode: Mode
+    card: Card | None = None
+
+    @property
+    def default_prompt(self) -> str | None:
+        """What it is asked with unless told otherwise: for many tasks at once, the whole instruction."""
+        if self.mode != "tuned" or self.card is None:
+            return None
+        return "instruction" if self.card.task == INSTRUCT.name else "plain"
+
+    def request(self, prompt: Prompt, item: Item, measured: Measured) -> ChatRequest:
+        """As users ask: the service wraps an adapter's messages and decodes as its card says.
+
+        A base that was trained whole is asked the same way here: the service knows of no card for the base.
+        """
+        messages, decoding = prompt.messages(item.record), measured.decoding
+        if self.mode == "tuned":
+            decoding = Decoding(temperature=0)
+            if self.adapter == BASE and self.card is not None:
+                messages = tuple(apply_template(messages, self.card.template))
+                decoding = Decoding.model_validate({**self.card.decoding, "temperature": 0})
+        if measured.scorer.needs_scores:
+            decoding = decoding.model_copy(update={"logprobs": 0})
+        return ChatRequest(messages=messages, adapter=self.adapter, decoding=decoding)
+
+
+def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Sequence[str]) -> dict[Kind, Prompt]:
+    """The prompt for each kind of record there is.
+
+    Args:
+        names: `NAME` for every kind, `KIND=NAME` for one; the default, else the first of the mode, for the rest.
+
+    Raises:
+        EvaluationError: a kind has no such prompt in this mode, or no record is of a named kind.
+    """
+    kinds = list(dict.fromkeys(item.kind for item in items))
+    for_all = next((name for name in names if "=" not in name), asked.default_prompt)
+    for_one = dict(name.split("=", 1) for name in names if "=" in name)
+    if unknown := for_one.keys() - {kind.name for kind in kinds}:
+        known = ", ".join(kind.name for kind in kinds)
+        raise EvaluationError(f"--prompt {min(unknown)}=…: no such records here; allowed: {known}")
+    return {kind: task.of(kind).prompt(asked.mode, for_one.get(kind.name, for_all)) for kind in kinds}
+
+
+async def measure_task(
+    service: Replies, task: Task, items: Sequence[Item], asked: Asked, prompts: Prompts, concurrency: int
+) -> Outcome:
+    """Ask every record, `concurrency` at a time, and score the answers.
+
+    Raises:
+        EvaluationError: there are no records, or a request failed; names its record.
+    """
+    requests = [asked.request(prompts[item.kind], item, task.of(item.kind)) for item in items]
+    names = [f"{item.record.get('id', number)} of {task.name}" for number, item in enumerate(items)]
+    parts = [done.parts[0] for done in await ask_all(service, requests, concurrency, names)]
+    config = {
+        "prompts": {kind.name: prompt.name for kind, prompt in prompts.items()},
+        "decoding": {
+            item.kind.name: request.decoding.model_dump(mode="json", exclude_unset=asked.mode == "tuned")
+            for item, request in zip(items, requests, strict=True)
+        },
+    }
+    return replace(score(task, items, parts), config=config)
+
+
+def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:
+    """Each kind by its own scorer; where there are several, its name stands before its figures.
+
+    Raises:
+        EvaluationError: there are no answers, or one came without the scores of its tokens that it is judged by.
+    """
+    kinds = {item.kind.name for item in items}
+    examples = []
+    for number, (item, part) in enumerate(zip(items, parts, strict=True)):
+        judged = task.of(item.kind).scorer.judge(item.record, part)
+        examples.append(
+            {
+                "id": item.record.get("id", number),
+                "kind": item.kind.name,
+                "input": item.kind.forms[0](item.record),
+                "answer": part.text,
+                "tokens": part.usage.completion_tokens,
+                "seconds": part.timing.total,
+                **judged,
+            }
+        )
+    metrics: dict[str, Measure] = {}
+    tables: dict[str, Confusion] = {}
+    for kind in dict.fromkeys(item.kind for item in items):
+        own = [example for example in examples if example["kind"] == kind.name]
+        measures = measured_figures(task.of(kind).scorer.figures(own), len(own))
+        if "predicted" in own[0]:
+            tables[kind.name] = confusion([e["predicted"] for e in own], [e["expected"] for e in own])
+        if len(kinds) > 1:
+            measures = {f"{kind.name}.{name}": measure for name, measure in measures.items()}
+            for example in own:
+                example.update({full: example.pop(name) for full in measures if (name := bare(full)) in example})
+        metrics |= measures
+    return Outcome(metrics, examples, cost=measured_figures(cost(examples), len(examples)), confusion=tables)
+
+
+def bare(name: str) -> str:
+    """A figure's name without its kind."""
+    return name.rpartition(".")[2]
+
+
+def measured_figures(figures: Figures, count: int) -> dict[str, Measure]:
+    return {
+        name: result
+        for names, statistics in figures
+        for name, result in zip(names, measure(statistics, count), strict=True)
+    }
+
+
+def cost(examples: Sequence[Mapping[str, Any]]) -> Figures:
+    """What an answer took: its tokens, its seconds from the request to its end, and tokens through seconds over all."""
+    tokens, seconds = (np.asarray([example[name] for example in examples]) for name in ("tokens", "seconds"))
+
+    def speed(chosen: Chosen) -> list[float]:
+        spent = seconds[chosen].sum()
+        return [float(tokens[chosen].sum() / spent) if spent else 0.0]
+
+    return [averages(examples, "tokens", "seconds"), (("tokens_per_second",), speed)]

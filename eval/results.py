@@ -1,0 +1,36 @@
+"""Files that `eval.run` wrote, read again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import EvaluationError
+
+Result = dict[str, Any]
+FIELDS = {"task", "data", "count", "metrics", "examples", "command"}
+
+
+def read_result(path: Path) -> Result:
+    """Raises EvaluationError where the file cannot be read or is no result of `eval.run`."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(result, dict) or not result.keys() >= FIELDS:
+        raise EvaluationError(f"{path}: not a result of eval.run")
+    return result
+
+
+def check_same_examples(first: Result, second: Result) -> None:
+    """Raises EvaluationError where two runs measured another task, other data or other examples; says which."""
+    for key in ("task", "data", "count"):
+        if first[key] != second[key]:
+            raise EvaluationError(f"{key}: {first[key]!r} and {second[key]!r}; allowed: the same in both")
+    for one, other in zip(first["examples"], second["examples"], strict=True):
+        for key in ("id", "input", "text"):
+            if one.get(key) != other.get(key):
+                raise EvaluationError(
+                    f"examples: {one.get(key)!r} and {other.get(key)!r} have the same place; allowed: the same examples"
+                )

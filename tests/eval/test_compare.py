@@ -1,0 +1,98 @@
+"""Two runs side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assistant.training.data import Item
+from eval.compare import compare, main
+from eval.measure import score
+from eval.results import Result
+from eval.tasks.interface import Task
+from eval.tasks.legal import LEGAL
+from eval.tasks.sentiment import SENTIMENT
+from tests.eval.answers import part
+
+REVIEWS = [{"text": f"review {n}", "label": "positive"} for n in range(6)]
+LAW: list[dict[str, Any]] = [
+    {"context": "within six days", "question": "When?", "answers": ["six days"]},
+    {"document": "d", "summaries": ["You must pay the rent."]},
+    {"document": "e", "summaries": ["You may keep a cat."]},
+]
+
+
+def result(task: Task, records: list[dict[str, Any]], answers: list[str], data: str = "d.jsonl") -> Result:
+    """What eval.run would write, figures as numbers."""
+    kinds = [task.trained.kind_of(record) for record in records]
+    items = [Item(kind, record, "") for kind, record in zip(kinds, records, strict=True) if kind is not None]
+    outcome = score(task, items, [part(answer) for answer in answers])
+    return {
+        "task": task.name,
+        "data": data,
+        "count": len(items),
+        "metrics": {name: measure.value for name, measure in outcome.metrics.items()},
+        "examples": outcome.examples,
+        "command": "",
+    }
+
+
+def test_every_figure_is_compared_whatever_it_is_computed_from() -> None:
+    """2 of 6 right, then 5 of 6, three of them newly: McNemar p = 2 · 1/2³ = 0.25."""
+    first = result(SENTIMENT, REVIEWS, ["positive"] * 2 + ["negative"] * 4)
+    second = result(SENTIMENT, REVIEWS, ["positive"] * 5 + ["negative"])
+    rows = {row.metric: row for row in compare(first, second)}
+    assert rows.keys() == first["metrics"].keys() | {"tokens", "seconds", "tokens_per_second"}
+    for name, value in first["metrics"].items():
+        assert rows[name].first == value
+        assert rows[name].difference.value == pytest.approx(second["metrics"][name] - value)
+    assert rows["accuracy"].mcnemar == pytest.approx(0.25)
+    assert rows["f1"].mcnemar is None
+
+
+def test_kinds_are_compared_apart_under_their_names() -> None:
+    first = result(LEGAL, LAW, ["no", "You must leave.", "You may keep a cat."])
+    second = result(LEGAL, LAW, ["six days", "You must pay the rent.", "You may keep a cat."])
+    rows = {row.metric: row.difference.value for row in compare(first, second)}
+    assert rows["policy.em"] == 1.0
+    assert rows["plain-english.bleu"] == pytest.approx(100 - first["metrics"]["plain-english.bleu"])
+
+
+def test_table_names_metric_difference_interval_and_p(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(tmp_path / name) for name in ("a.json", "b.json")]
+    for path, answer in zip(paths, ("negative", "positive"), strict=True):
+        Path(path).write_text(json.dumps(result(SENTIMENT, REVIEWS, [answer] * 6)))
+    assert main(paths) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("accuracy")]
+    # None of 6, then all: McNemar p = 2 / 2^6.
+    assert line.split() == ["accuracy", "0.0000", "1.0000", "+1.0000", "+1.0000", "to", "+1.0000", "0.0020", "0.0312"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "other.jsonl"}, "data: 'd.jsonl' and 'other.jsonl'"),
+        ({"task": "qa"}, "task: 'sentiment' and 'qa'"),
+        ({"count": 5}, "count: 6 and 5"),
+        ({"examples": "other"}, "examples: 'review 0' and 'other 0' have the same place"),
+        ({"metrics": None}, "not a result of eval.run"),
+    ],
+)
+def test_runs_on_something_else_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], message: str
+) -> None:
+    first = result(SENTIMENT, REVIEWS, ["positive"] * 6)
+    second = {**first, **changes}
+    if changes.get("examples"):
+        second = result(
+            SENTIMENT, [{**row, "text": row["text"].replace("review", "other")} for row in REVIEWS], ["x"] * 6
+        )
+    if "metrics" in changes:
+        del second["metrics"]
+    for name, content in (("a.json", first), ("b.json", second)):
+        (tmp_path / name).write_text(json.dumps(content))
+    assert main([str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 1
+    assert message in capsys.readouterr().err
