@@ -103,10 +103,15 @@ def _rows(source: str, split: str) -> Iterator[tuple[str, Record]]:
     elif source.startswith(HUB):
         yield from _from_hub(source.removeprefix(HUB), split)
     else:
-        yield from _from_file(Path(source))
+        yield from json_lines(Path(source))
 
 
-def _from_file(path: Path) -> Iterator[tuple[str, Record]]:
+def json_lines(path: Path) -> Iterator[tuple[str, Record]]:
+    """(file and line, object) of every line that is not blank.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no JSON object.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -158,14 +163,18 @@ def sample(items: list[Item], limit: int | None, seed: int) -> list[Item]:
 
 
 def build_examples(
-    items: Sequence[Item], task: Task, prompter: Prompter, max_tokens: int, seed: int
-) -> tuple[list[Example], int]:
-    """Render records as they are served. Returns the examples and how many were longer than `max_tokens`.
+    items: Sequence[Item], task: Task, prompter: Prompter, max_tokens: int, seed: int, context: int | None = None
+) -> tuple[list[Example], list[str]]:
+    """Render records as they are served. Returns the examples, and which were longer than `max_tokens`.
 
     The form of each request is drawn once per group, so that a group keeps its common first tokens.
 
+    Args:
+        max_tokens: longer examples are left out knowingly.
+        context: tokens the base can take; one that is longer is an error unless `max_tokens` leaves it out.
+
     Raises:
-        DataError: every record is longer than `max_tokens` tokens.
+        DataError: an example does not fit the context, or all are longer than `max_tokens` tokens.
     """
     answers: dict[int, str] = {}
     for kind in dict.fromkeys(item.kind for item in items):
@@ -173,6 +182,7 @@ def build_examples(
         answers.update(zip(own, kind.answers([items[position].record for position in own]), strict=True))
     forms: dict[str, int] = {}
     examples = []
+    skipped = []
     for position, (kind, record) in enumerate((item.kind, item.record) for item in items):
         group = kind.group(record)
         draw = random.Random(f"{seed}:{group or position}")
@@ -185,12 +195,20 @@ def build_examples(
             Message(role="assistant", content=answers[position]),
         )
         prompt, answer = prompter.render_example(turns, task.template)
-        if len(prompt) + len(answer) <= max_tokens:
-            label = kind.label(record) if kind.label else ""
-            examples.append(Example(tuple(prompt), tuple(answer), group, kind.name, label))
+        label = kind.label(record) if kind.label else ""
+        example = Example(tuple(prompt), tuple(answer), group, kind.name, label)
+        if len(example) > max_tokens:
+            skipped.append(f"{items[position].where} ({len(example)} tokens)")
+        elif context is not None and len(example) > context:
+            raise DataError(
+                f"{items[position].where}: {len(example)} tokens; the base takes {context}. "
+                f"Shorten it, or leave such examples out with --max-tokens {context}"
+            )
+        else:
+            examples.append(example)
     if not examples:
         raise DataError(f"all {len(items)} examples are longer than {max_tokens} tokens; raise --max-tokens")
-    return examples, len(items) - len(examples)
+    return examples, skipped
 
 
 def level_labels(examples: Sequence[Example], count: int, seed: int) -> list[Example]:

@@ -111,8 +111,9 @@ def attend(
     return out.view(count, heads, width, dim).transpose(1, 2).contiguous(), None
 
 
-def fuse_attention(model: PeftModel) -> None:
-    cast(PreTrainedModel, model.get_base_model()).set_attn_implementation(NAME)
+def fuse_attention(model: PeftModel | PreTrainedModel) -> None:
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    cast(PreTrainedModel, base).set_attn_implementation(NAME)
 
 
 AttentionInterface.register(NAME, attend)

@@ -1,9 +1,12 @@
-"""The README.md of an adapter, rendered from its card.json."""
+"""The README.md of an adapter, or of a model trained whole, rendered from its card.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+WHOLE = ("full", "last-layers")
+"""Recipes that leave a whole model."""
 
 LIMITS = (
     "English only, and only for the task above: it answers in the form it was trained for whatever is asked. "
@@ -15,17 +18,27 @@ LIMITS = (
 def render(name: str, card: Mapping[str, Any]) -> str:
     """Markdown with the front matter that hubs read. `card` is the content of card.json with "training"."""
     training = card["training"]
-    settings = {**training["hyperparameters"], **training["report"]}
+    account = {**training["hyperparameters"], **training["report"]}
+    settings = {key: value for key, value in account.items() if value is not None}
     template = card["template"] or {"system": None, "user": "{input}"}
+    recipe = training["hyperparameters"]["recipe"]
+    is_model = recipe in WHOLE
     parts = [
-        "---\nlicense: apache-2.0\nlibrary_name: peft\nlanguage: en\n"
-        f"base_model: {card['base_name']}\ntags: [{training['hyperparameters']['recipe']}, {card['task']}]\n---",
+        f"---\nlicense: apache-2.0\nlibrary_name: {'transformers' if is_model else 'peft'}\nlanguage: en\n"
+        f"base_model: {card['base_name']}\ntags: [{recipe}, {card['task']}]\n---",
         f"# {name}",
         card["description"],
-        f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights. Licence: Apache-2.0.",
+        f"The whole of `{card['base_name']}`, trained on ({recipe}). Licence: Apache-2.0."
+        if is_model
+        else f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights. Licence: Apache-2.0.",
+        _conversion(card.get("conversion")),
         "## Use",
-        f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
-        "training:",
+        (
+            f"Serve it as the base: `SWAPBOARD_BASE=PATH/{name}`. It was trained on user messages wrapped as:"
+            if is_model
+            else f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
+            "training:"
+        ),
         f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
         "Decoding unless the request says otherwise: "
         + ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
@@ -47,7 +60,16 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         ),
         f"Trained on {training['date']} at commit `{training['commit']}`; base digest `{card['base_digest']}`.",
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _conversion(conversion: Mapping[str, Any] | None) -> str:
+    if conversion is None:
+        return ""
+    return (
+        f"Trained as {conversion['source']} and converted to LoRA, which is what is served; relative error of the "
+        f"worst layer {conversion['error']:.4f}, of all on average {conversion['mean_error']:.4f}."
+    )
 
 
 def _scores(scores: list[Mapping[str, Any]]) -> str:

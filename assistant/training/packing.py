@@ -8,7 +8,7 @@ gives the same loss as its examples one by one, at a fraction of the tokens.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,39 +69,46 @@ def plan_rows(examples: Sequence[Example], row_tokens: int, seed: int) -> list[l
     return rows
 
 
-def pack(row: Sequence[Tree]) -> dict[str, torch.Tensor]:
+def pack(row: Sequence[Tree], weights: Mapping[str, float] | None = None) -> dict[str, torch.Tensor]:
     """One row of T tokens as a batch of one.
 
+    Args:
+        weights: by kind, how much its answers count; 1 for others.
+
     Returns input_ids, position_ids, labels of shape (1, T), and attention_mask of shape (1, 1, T, T),
-    true where the query (third axis) may see the key (fourth).
+    true where the query (third axis) may see the key (fourth); with `weights` also these, (1, T).
     """
     ids: list[int] = []
     positions: list[int] = []
     labels: list[int] = []
     trunks: list[int] = []
     branches: list[int] = []
+    scales: list[float] = []
 
-    def add(tokens: Sequence[int], start: int, answer: int, trunk: int, branch: int) -> None:
+    def add(tokens: Sequence[int], start: int, answer: int, trunk: int, branch: int, kind: str = "") -> None:
         ids.extend(tokens)
         positions.extend(range(start, start + len(tokens)))
         labels.extend([IGNORED] * (len(tokens) - answer) + list(tokens[len(tokens) - answer :]))
         trunks.extend([trunk] * len(tokens))
         branches.extend([branch] * len(tokens))
+        scales.extend([(weights or {}).get(kind, 1.0)] * len(tokens))
 
     count = 0
     for number, tree in enumerate(row):
         add(tree.examples[0].prompt[: tree.trunk], 0, 0, number, 0)
         for example in tree.examples:
             count += 1
-            add((*example.prompt[tree.trunk :], *example.answer), tree.trunk, len(example.answer), number, count)
+            own = (*example.prompt[tree.trunk :], *example.answer)
+            add(own, tree.trunk, len(example.answer), number, count, example.kind)
     trunk, branch = torch.tensor(trunks), torch.tensor(branches)
     sees = (trunk[:, None] == trunk) & ((branch[:, None] == branch) | (branch == 0))
-    return {
+    batch = {
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
         "labels": torch.tensor([labels]),
         "attention_mask": sees.tril()[None, None],
     }
+    return batch if weights is None else {**batch, "weights": torch.tensor([scales])}
 
 
 def batches(examples: Sequence[Example], row_tokens: int, seed: int) -> Iterator[list[Example]]:
@@ -119,8 +126,13 @@ def batches(examples: Sequence[Example], row_tokens: int, seed: int) -> Iterator
     yield from parts
 
 
-def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """N examples as rows padded on the right to T: input_ids, attention_mask, labels of shape (N, T)."""
+def pad(
+    examples: Sequence[Example], pad_id: int, weights: Mapping[str, float] | None = None, kinds: Sequence[str] = ()
+) -> dict[str, torch.Tensor]:
+    """N examples as rows padded on the right to T: input_ids, attention_mask, labels of shape (N, T).
+
+    With `weights`, by kind, also weights (N, T); with `kinds` also task_ids (N,), each the number of its kind.
+    """
     width = max(len(example) for example in examples)
     rows = {"input_ids": [], "attention_mask": [], "labels": []}  # type: dict[str, list[list[int]]]
     for example in examples:
@@ -128,4 +140,9 @@ def pad(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
         rows["input_ids"].append([*example.prompt, *example.answer, *[pad_id] * gap])
         rows["attention_mask"].append([1] * len(example) + [0] * gap)
         rows["labels"].append([*[IGNORED] * len(example.prompt), *example.answer, *[IGNORED] * gap])
-    return {name: torch.tensor(values) for name, values in rows.items()}
+    batch = {name: torch.tensor(values) for name, values in rows.items()}
+    if weights is not None:
+        batch["weights"] = torch.tensor([[weights.get(example.kind, 1.0)] * width for example in examples])
+    if kinds:
+        batch["task_ids"] = torch.tensor([kinds.index(example.kind) for example in examples])
+    return batch

@@ -1,14 +1,16 @@
-"""The loss of a run, step by step, in a file that survives a resume."""
+"""The loss of a run, step by step: in a file that survives a resume, and for whoever watches."""
 
 from __future__ import annotations
 
 import csv
 import json
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 log = logging.getLogger(__name__)
@@ -18,12 +20,16 @@ LOSS_FIELDS = ("step", "epoch", "loss", "validation_loss", "learning_rate", "sec
 
 
 class Progress(TrainerCallback):
-    """Writes the loss file and a line per log; a resumed run goes on where its checkpoint ends."""
+    """Writes the loss file; a resumed run goes on where its checkpoint ends.
+
+    A terminal is shown a bar with the loss and the time left, anything else gets a line per log.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOSS_FILE
         self.earlier = 0.0
         self.started = time.monotonic()
+        self.bar: tqdm[Any] | None = None
 
     @property
     def seconds(self) -> float:
@@ -43,6 +49,18 @@ class Progress(TrainerCallback):
             writer = csv.DictWriter(file, LOSS_FIELDS)
             writer.writeheader()
             writer.writerows(kept)
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
     def on_log(
         self,
@@ -65,4 +83,9 @@ class Progress(TrainerCallback):
         }
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, LOSS_FIELDS).writerow(row)
-        log.info("step %d of %d: %s", state.global_step, state.max_steps, json.dumps(row))
+        if self.bar is None:
+            log.info("step %d of %d: %s", state.global_step, state.max_steps, json.dumps(row))
+        elif "loss" in logs:
+            self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
+        else:
+            self.bar.write(f"step {state.global_step}: validation loss {logs['eval_loss']:.4f}")

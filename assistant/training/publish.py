@@ -5,17 +5,28 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from assistant.catalog import CARD_FILE, CONFIG_FILE, README_FILE, WEIGHTS_FILE, Card, Score, check_name
-from assistant.errors import AdapterConflict
+from assistant.adapter_pool.convert import convert
+from assistant.catalog import (
+    CARD_FILE,
+    CONFIG_FILE,
+    README_FILE,
+    SERVED_TYPES,
+    WEIGHTS_FILE,
+    Card,
+    Score,
+    check_name,
+    kind_of,
+)
+from assistant.errors import AdapterConflict, SettingsError
 from assistant.training.model_card import render
 
 STORED = torch.float16
@@ -29,34 +40,78 @@ def check_target(folder: Path, replaces: bool) -> None:
         raise AdapterConflict(f"{folder} exists; choose another name, or give --replace")
 
 
-def publish(model: PeftModel, card: Card, training: Mapping[str, Any], folder: Path, replaces: bool = False) -> Path:
+def check_model_target(folder: Path, adapters: Path, replaces: bool) -> None:
+    """The same for a whole model, which is no adapter; SettingsError where it would lie among them."""
+    if folder.resolve().is_relative_to(adapters.resolve()):
+        raise SettingsError(
+            f"--out {folder}: this recipe trains a whole model, which cannot lie in the adapters folder {adapters}; "
+            "give another folder, e.g. models/NAME, and serve it with SWAPBOARD_BASE"
+        )
+    check_target(folder, replaces)
+
+
+def publish(
+    write: Callable[[Path], None],
+    card: Card,
+    training: Mapping[str, Any],
+    folder: Path,
+    replaces: bool = False,
+    fresh_base: Callable[[], PreTrainedModel] | None = None,
+    scratch: Path | None = None,
+) -> Path:
     """Write an adapter folder that PEFT and the catalogue can read.
 
+    A type that is not served as it is becomes a LoRA where PEFT can convert it, and the card says so.
+
     Args:
-        model: the base with the trained adapter.
+        write: puts config and weights into the folder it is given.
         card: what card.json says.
         training: how it was trained; kept in card.json under "training" and shown on the model card.
-        folder: `adapters/NAME`. It appears complete: everything is written beside it and then renamed.
+        folder: `adapters/NAME`. It appears complete: everything is written elsewhere and then renamed.
         replaces: whether a folder of that name is replaced.
+        fresh_base: loads the base in float32 for a conversion.
+        scratch: where to write first; beside `folder` unless given.
 
     Raises:
-        AdapterRejected, AdapterConflict: see `check_target`.
+        AdapterRejected, AdapterConflict: see `check_target`; or the type can neither be served nor converted.
     """
     check_target(folder, replaces)
-    with staging(folder) as staged:
-        # Left to itself PEFT asks the hub whether the base's vocabulary was resized.
-        model.save_pretrained(str(staged), save_embedding_layers=False)
+    with staging(folder, scratch) as staged:
+        write(staged)
+        config = json.loads((staged / CONFIG_FILE).read_text(encoding="utf-8"))
+        if fresh_base is not None and kind_of(config) not in SERVED_TYPES:
+            card = card.model_copy(update={"conversion": convert(staged, fresh_base())})
+            config = json.loads((staged / CONFIG_FILE).read_text(encoding="utf-8"))
         weights = load_file(staged / WEIGHTS_FILE)
         save_file(
             {name: tensor.to(STORED) for name, tensor in weights.items()}, staged / WEIGHTS_FILE, {"format": "pt"}
         )
         # The library leaves the file readable by its owner alone.
         (staged / WEIGHTS_FILE).chmod(0o644)
-        config = json.loads((staged / CONFIG_FILE).read_text(encoding="utf-8"))
+        # Neither PEFT nor the conversion may leave a folder of this machine in it.
+        config["base_model_name_or_path"] = card.base_name
         if isinstance(config.get("target_modules"), list):
             config["target_modules"] = sorted(config["target_modules"])
         (staged / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        _write_card(staged, folder.name, {**card.model_dump(mode="json"), "training": dict(training)})
+        _write_trained(staged, folder.name, card, training, (staged / WEIGHTS_FILE).stat().st_size)
+    return folder
+
+
+def publish_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype,
+    card: Card,
+    training: Mapping[str, Any],
+    folder: Path,
+    replaces: bool = False,
+) -> Path:
+    """Write a whole model, to be served as a base: safetensors in `dtype`, tokenizer, card.json and model card."""
+    with staging(folder) as staged:
+        cast(Any, model).to(dtype).save_pretrained(staged)
+        tokenizer.save_pretrained(staged)
+        size = sum(path.stat().st_size for path in staged.glob("*.safetensors"))
+        _write_trained(staged, folder.name, card, training, size)
     return folder
 
 
@@ -67,6 +122,11 @@ def record_scores(folder: Path, scores: Sequence[Score]) -> None:
     kept = [score for score in content.get("scores", []) if (score["metric"], score["data"]) not in new]
     content["scores"] = kept + [score.model_dump(mode="json") for score in scores]
     _write_card(folder, folder.name, content)
+
+
+def _write_trained(folder: Path, name: str, card: Card, training: Mapping[str, Any], size: int) -> None:
+    report = {**training["report"], "file_bytes": size}
+    _write_card(folder, name, {**card.model_dump(mode="json"), "training": {**training, "report": report}})
 
 
 def _write_card(folder: Path, name: str, content: Mapping[str, Any]) -> None:
@@ -90,11 +150,17 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def staging(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, hidden from the catalogue, that takes its place when the block ends well."""
+def staging(folder: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when the block ends well.
+
+    It lies in `scratch`, so that even a kill leaves nothing among the adapters; where that is another file system,
+    from which nothing can be renamed, beside `folder` and hidden from the catalogue.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-        staged, old = Path(scratch) / "new", Path(scratch) / "old"
+    if scratch is None or scratch.stat().st_dev != folder.parent.stat().st_dev:
+        scratch = folder.parent
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{folder.name}-") as temporary:
+        staged, old = Path(temporary) / "new", Path(temporary) / "old"
         staged.mkdir()
         yield staged
         if folder.exists():

@@ -2,101 +2,140 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+from typing import Any, Literal
 
-import torch
 from peft import (
+    AdaLoraConfig,
+    IA3Config,
+    LoHaConfig,
     LoraConfig,
+    MultitaskPromptTuningConfig,
     PeftConfig,
-    PeftModel,
     PrefixTuningConfig,
     PromptEncoderConfig,
-    PromptLearningConfig,
     PromptTuningConfig,
     TaskType,
-    get_peft_model,
 )
-from torch import nn
-from transformers import PreTrainedModel
 
-from assistant.base_model import Base
-from assistant.training.tasks.task import Task
+from assistant.errors import SettingsError
+
+Size = Literal["rank", "virtual tokens", "width", "layers", "nothing"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Defaults of one way to train. `rank` is the LoRA rank, or the number of virtual tokens."""
+    """Defaults of one way to train. `rank` is the size of what is trained, counted in what `size` says."""
 
     name: str
-    rank: int
     learning_rate: float
-    is_soft_prompt: bool
+    rank: int = 0
+    size: Size = "nothing"
+
+    @property
+    def is_soft_prompt(self) -> bool:
+        return self.size == "virtual tokens"
+
+    @property
+    def changes_base(self) -> bool:
+        """Then no adapter comes out but a whole model."""
+        return self.name in ("full", "last-layers")
 
 
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("lora", rank=16, learning_rate=5e-4, is_soft_prompt=False),
-        Recipe("prompt-tuning", rank=20, learning_rate=2e-2, is_soft_prompt=True),
-        Recipe("p-tuning", rank=20, learning_rate=5e-3, is_soft_prompt=True),
-        Recipe("prefix-tuning", rank=20, learning_rate=1e-2, is_soft_prompt=True),
+        Recipe("full", learning_rate=2e-5),
+        Recipe("last-layers", learning_rate=1e-4, rank=4, size="layers"),
+        Recipe("lora", learning_rate=5e-4, rank=16, size="rank"),
+        Recipe("rslora", learning_rate=5e-4, rank=16, size="rank"),
+        Recipe("dora", learning_rate=5e-4, rank=16, size="rank"),
+        Recipe("qlora", learning_rate=5e-4, rank=16, size="rank"),
+        Recipe("adalora", learning_rate=2e-3, rank=8, size="rank"),
+        Recipe("loha", learning_rate=2e-3, rank=8, size="rank"),
+        Recipe("ia3", learning_rate=1e-2),
+        Recipe("prompt-tuning", learning_rate=2e-2, rank=20, size="virtual tokens"),
+        Recipe("p-tuning", learning_rate=5e-3, rank=20, size="virtual tokens"),
+        Recipe("prefix-tuning", learning_rate=1e-2, rank=20, size="virtual tokens"),
+        Recipe("multitask-prompt-tuning", learning_rate=2e-2, rank=20, size="virtual tokens"),
+        Recipe("bottleneck", learning_rate=1e-3, rank=32, size="width"),
+        Recipe("bitfit", learning_rate=5e-3),
     )
 }
 
+RSLORA_ALPHA = 8
+"""alpha / √16 is the 2 that `lora` has at any rank; larger ranks are damped by √rank only (Kalajdzievski 2023)."""
 
-def peft_config(recipe: Recipe, rank: int, hidden_size: int) -> PeftConfig:
-    task_type = TaskType.CAUSAL_LM
-    match recipe.name:
-        case "lora":
-            return LoraConfig(
-                task_type=task_type, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules="all-linear"
-            )
-        case "prompt-tuning":
-            return PromptTuningConfig(task_type=task_type, num_virtual_tokens=rank)
-        case "p-tuning":
-            return PromptEncoderConfig(
-                task_type=task_type, num_virtual_tokens=rank, encoder_hidden_size=hidden_size, encoder_dropout=0.0
-            )
-        case "prefix-tuning":
-            return PrefixTuningConfig(task_type=task_type, num_virtual_tokens=rank)
-        case _:
-            raise ValueError(f"recipe {recipe.name!r}; allowed: {', '.join(RECIPES)}")
+ADALORA_MIN_STEPS = 2
+"""The budget is dealt out by what earlier steps have shown."""
 
 
-def adapt(base: Base, recipe: Recipe, rank: int, task: Task) -> PeftModel:
-    """Put fresh adapter weights, in float32, on the frozen base. The base's own weights do not change."""
-    config = peft_config(recipe, rank, base.model.config.get_text_config().hidden_size)
-    model = get_peft_model(base.model, config)
-    # PEFT notes the folder the base lies in; an adapter that travels names the base instead.
-    model.active_peft_config.base_model_name_or_path = plain_name(base)
-    if recipe.name == "prompt-tuning":
-        _start_from_text(model, base, task.soft_prompt_text)
-    if isinstance(config, PromptLearningConfig):
-        for parameter in model.prompt_encoder.parameters():
-            parameter.data = parameter.data.float()
-    return model
+def peft_config(recipe: Recipe, rank: int, hidden_size: int, kinds: int = 1, steps: int = 1) -> PeftConfig:
+    """PEFT's config of a recipe that PEFT knows.
 
+    Args:
+        kinds: kinds of records, each of which has a prompt of its own in multi-task prompt tuning.
+        steps: steps of the whole run, over which AdaLoRA deals out its ranks.
 
-def plain_name(base: Base) -> str:
-    """The base's name for a card: no folder of this machine."""
-    return Path(base.name).name if Path(base.name).exists() else base.name
-
-
-def _start_from_text(model: PeftModel, base: Base, text: str) -> None:
-    """Begin with the embeddings of words that say the task: random vectors learn far slower.
-
-    PEFT's own text start would look the tokenizer up by name once more.
+    Raises:
+        SettingsError: AdaLoRA has too few steps.
     """
-    ids = base.tokenizer(text, add_special_tokens=False)["input_ids"]
-    prompt = model.get_parameter(f"prompt_encoder.{model.active_adapter}.embedding.weight")
-    ids = (ids * (prompt.shape[0] // len(ids) + 1))[: prompt.shape[0]]
-    words = cast(nn.Embedding, base.model.get_input_embeddings()).weight[torch.tensor(ids)]
-    prompt.data = words.detach().clone().float()
+    everywhere: dict[str, Any] = {"task_type": TaskType.CAUSAL_LM, "target_modules": "all-linear"}
+    virtual: dict[str, Any] = {"task_type": TaskType.CAUSAL_LM, "num_virtual_tokens": rank}
+    match recipe.name:
+        case "lora" | "qlora":
+            return LoraConfig(**everywhere, r=rank, lora_alpha=2 * rank, lora_dropout=0.0)
+        case "rslora":
+            return LoraConfig(**everywhere, r=rank, lora_alpha=RSLORA_ALPHA, lora_dropout=0.0, use_rslora=True)
+        case "dora":
+            return LoraConfig(**everywhere, r=rank, lora_alpha=2 * rank, lora_dropout=0.0, use_dora=True)
+        case "adalora":
+            return _adalora(everywhere, rank, steps)
+        case "loha":
+            return LoHaConfig(**everywhere, r=rank, alpha=2 * rank)
+        case "ia3":
+            # The layers of the paper, which PEFT knows for each architecture: keys, values, and the MLP's last.
+            return IA3Config(task_type=TaskType.CAUSAL_LM)
+        case "prompt-tuning":
+            return PromptTuningConfig(**virtual)
+        case "p-tuning":
+            return PromptEncoderConfig(**virtual, encoder_hidden_size=hidden_size, encoder_dropout=0.0)
+        case "prefix-tuning":
+            return PrefixTuningConfig(**virtual)
+        case "multitask-prompt-tuning":
+            return MultitaskPromptTuningConfig(**virtual, num_tasks=kinds)
+        case _:
+            raise ValueError(f"recipe {recipe.name!r} is not one of PEFT's")
 
 
-def parameter_counts(model: PeftModel | PreTrainedModel) -> tuple[int, int]:
-    """(trained, all) parameters."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, is_trained in sizes if is_trained), sum(size for size, _ in sizes)
+def _adalora(everywhere: dict[str, Any], rank: int, steps: int) -> PeftConfig:
+    """Ranks begin half as large again as they end on average, and are fixed for the last quarter of the steps."""
+    if steps < ADALORA_MIN_STEPS:
+        raise SettingsError(f"adalora deals out ranks over {steps} step; allowed: {ADALORA_MIN_STEPS} steps or more")
+    return AdaLoraConfig(
+        **everywhere,
+        init_r=math.ceil(1.5 * rank),
+        target_r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        total_step=steps,
+        tinit=steps // 10,
+        tfinal=steps // 4,
+        deltaT=max(1, steps // 100),
+        orth_reg_weight=0.1,
+    )
+
+
+def chosen_size(recipe: Recipe, rank: int | None, layers: int | None) -> int:
+    """What `--rank` or `--layers` say, or the recipe's own.
+
+    Raises:
+        SettingsError: the recipe has no such size.
+    """
+    if rank is not None and recipe.size in ("layers", "nothing"):
+        hint = "; give --layers" if recipe.size == "layers" else ""
+        raise SettingsError(f"recipe {recipe.name!r} has no --rank{hint}")
+    if layers is not None and recipe.size != "layers":
+        raise SettingsError(f"recipe {recipe.name!r} has no --layers; allowed with last-layers")
+    return rank or layers or recipe.rank

@@ -1,42 +1,44 @@
-"""Supervised fine-tuning of an adapter: examples in, trained weights and a report out.
-
-TRL's trainer scores every position against the whole vocabulary on a CPU; the answers are two
-words of a hundred. Here the trainer underneath it is used, and only answer positions are scored.
-"""
+"""Supervised fine-tuning: examples in, trained weights and a report out."""
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from peft import PeftModel, PeftType
+from datasets import Dataset
+from safetensors.torch import save_file
 from torch import nn
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint, set_seed
+from torch.utils.data import Sampler, SequentialSampler
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig, SFTTrainer
 
-from assistant.base_model import Base
-from assistant.training.data import Example
-from assistant.training.fused import fuse_attention, fuse_lora
-from assistant.training.packing import IGNORED, batches, pack, pad, plan_rows
+from assistant.training.adalora import Allocation, is_adalora, orthogonality
+from assistant.training.loss import Batch, answer_loss
+from assistant.training.methods import Adapted
+from assistant.training.packing import IGNORED
 from assistant.training.progress import Progress
-from assistant.training.recipes import Recipe, adapt, parameter_counts
-from assistant.training.tasks.task import Task
+from assistant.training.rows import Rows
 
 log = logging.getLogger(__name__)
 
-Batch = dict[str, torch.Tensor]
+STATE_FILE = "trained.safetensors"
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """`row_tokens` bounds the tokens of one forward pass, `accumulate` how many passes make one step."""
+    """`row_tokens` bounds the tokens of one forward pass, `accumulate` how many passes make one step.
+
+    `rank` is the size of what is trained, in what the recipe counts. `patience` measurements of the validation
+    loss without a better one end the run, and the best weights are kept; None for the last ones.
+    """
 
     recipe: str
     rank: int
@@ -46,49 +48,43 @@ class Hyperparameters:
     accumulate: int
     warmup: float
     seed: int
+    scheduler: str = "linear"
+    dtype: str = "float32"
+    patience: int | None = None
+    sampling: str = "proportional"
+    sampling_temperature: float | None = None
+    weights: Mapping[str, float] | None = None
+    curriculum: str | None = None
+    raw_epochs: float | None = None
+
+    def steps(self, rows: int, epochs: float) -> int:
+        return math.ceil(math.ceil(rows / self.accumulate) * epochs)
 
 
 @dataclass(frozen=True)
-class Report:
-    """What the run was. Speeds count the tokens computed, padding included; losses are nats per answer token."""
+class Phase:
+    """What one stretch of training was. Speeds count the tokens computed, padding included; losses are nats per
+    answer token."""
 
-    trained_parameters: int
-    all_parameters: int
     steps: int
     seconds: float
     tokens_per_second: float
     train_loss: float
     validation_loss: float | None
-    train_examples: int
-    validation_examples: int
+    best_step: int | None
 
 
-class Rows(Dataset[Batch]):
-    """Batches made ahead; the trainer draws their order anew each epoch."""
+class AnswerTrainer(SFTTrainer):
+    """TRL's trainer with our loss and checkpoints of the trained weights alone."""
 
-    def __init__(self, examples: Sequence[Example], recipe: Recipe, settings: Hyperparameters, pad_id: int) -> None:
-        self._make: Callable[[Any], Batch]
-        if recipe.is_soft_prompt:
-            self.plan: list[Any] = list(batches(examples, settings.row_tokens, settings.seed))
-            self._make = lambda part: pad(part, pad_id)
-        else:
-            self.plan = list(plan_rows(examples, settings.row_tokens, settings.seed))
-            self._make = pack
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed in one epoch, padding included."""
-        return sum(batch["labels"].numel() for batch in map(self.__getitem__, range(len(self))))
-
-    def __getitem__(self, index: int) -> Batch:
-        return self._make(self.plan[index])
-
-
-class AnswerTrainer(Trainer):
-    """Scores answer tokens only: the logits of a whole row would be its largest tensor by far."""
+    def __init__(self, adapted: Adapted, in_order: bool, **others: Any) -> None:
+        self.adapted = adapted
+        self.in_order = in_order
+        super().__init__(model=adapted.model, **others)
+        # TRL puts the adapter of a quantised base into bfloat16, where small steps of Adam are lost.
+        for parameter in adapted.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
 
     def compute_loss(
         self,
@@ -97,113 +93,131 @@ class AnswerTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        labels = inputs["labels"]
         loss = answer_loss(model, inputs)
-        return loss / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
+        loss = loss / (num_items_in_batch if num_items_in_batch is not None else (inputs["labels"] != IGNORED).sum())
+        if is_adalora(model):
+            share = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
+            loss = loss + orthogonality(model) / share
+        return loss
 
     def prediction_step(
         self, model: nn.Module, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[torch.Tensor, None, None]:
-        with torch.no_grad():
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
             return answer_loss(model, inputs) / (inputs["labels"] != IGNORED).sum(), None, None
 
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int] | None:
+        if self.in_order:
+            return SequentialSampler(cast(Dataset, self.train_dataset))
+        return super()._get_train_sampler(train_dataset)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        # Left to itself PEFT asks the hub whether the base's vocabulary was resized.
-        folder = str(output_dir or self.args.output_dir)
-        cast(PeftModel, self.model).save_pretrained(folder, state_dict=state_dict, save_embedding_layers=False)
+        folder = Path(str(output_dir or self.args.output_dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.adapted.state(), folder / STATE_FILE)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        self.adapted.load(Path(resume_from_checkpoint) / STATE_FILE)
+
+    def _load_best_model(self) -> None:
+        self.adapted.load(Path(str(self.state.best_model_checkpoint)) / STATE_FILE)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The card is written with the adapter, not with every checkpoint."""
+
+    def _send_telemetry(self) -> None:
+        """Nothing about a training leaves the machine."""
 
 
-def answer_loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-    """Summed negative log-likelihood of the answer tokens, in nats; a scalar.
+def train_phase(
+    adapted: Adapted,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: Hyperparameters,
+    epochs: float,
+    rows: Rows,
+    validation: Rows | None,
+    folder: Path,
+    save_steps: int,
+    earlier_steps: int = 0,
+) -> Phase:
+    """Train `adapted` on `rows`; where `folder` holds a checkpoint of the same run, go on from it.
 
     Args:
-        model: the base with its adapter.
-        batch: labels (N, T), IGNORED where nothing is to be predicted, and the model's own inputs.
+        earlier_steps: steps of the phases before.
     """
-    labels = batch["labels"]
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    if (sees := inputs["attention_mask"]).dtype == torch.bool:
-        dtype = next(model.parameters()).dtype
-        inputs["attention_mask"] = torch.zeros_like(sees, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
-    # Columns after which at least one row continues with an answer token.
-    columns = (labels[:, 1:] != IGNORED).any(dim=0).nonzero().squeeze(-1)
-    config = cast(PeftModel, model).active_peft_config
-    # Virtual tokens put before the row as embeddings move its columns; a prefix in the cache does not.
-    is_shifted = config.peft_type in (PeftType.PROMPT_TUNING, PeftType.P_TUNING)
-    shift = config.num_virtual_tokens if is_shifted else 0
-    logits = model(**inputs, use_cache=False, logits_to_keep=columns + shift).logits
-    return torch.nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), labels[:, columns + 1].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-
-
-def fine_tune(
-    base: Base,
-    task: Task,
-    recipe: Recipe,
-    settings: Hyperparameters,
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    folder: Path,
-    save_steps: int = 25,
-) -> tuple[PeftModel, Report]:
-    """Train; where `folder` holds a checkpoint of the same run, go on from it."""
-    set_seed(settings.seed)
-    model = adapt(base, recipe, settings.rank, task)
-    if model.device.type == "cpu":
-        fuse_lora(model)
-        fuse_attention(model)
-    pad_id = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else base.tokenizer.eos_token_id
-    rows = Rows(train, recipe, settings, pad_id)
-    trained, everything = parameter_counts(model)
-    log.info("%d of %d parameters are trained (%.2f %%)", trained, everything, 100 * trained / everything)
-    steps = math.ceil(math.ceil(len(rows) / settings.accumulate) * settings.epochs)
-    arguments = TrainingArguments(
+    steps = settings.steps(len(rows), epochs)
+    eval_steps = max(1, steps // (4 if settings.patience is None else 10))
+    patience = settings.patience if validation is not None else None
+    patient = patience is not None
+    arguments = SFTConfig(
         output_dir=str(folder),
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.accumulate,
         max_steps=steps,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
+        lr_scheduler_type="constant_with_warmup" if settings.scheduler == "constant" else settings.scheduler,
         warmup_steps=max(1, round(settings.warmup * steps)),
-        logging_steps=5,
-        save_steps=save_steps,
+        logging_steps=max(1, min(5, steps // 10)),
+        # The best weights can be kept only where they were measured.
+        save_steps=eval_steps if patient else save_steps,
         save_total_limit=2,
-        eval_strategy="steps" if validation else "no",
-        eval_steps=max(1, steps // 4),
+        eval_strategy="no" if validation is None else "steps",
+        eval_steps=eval_steps,
+        load_best_model_at_end=patient,
+        metric_for_best_model="eval_loss" if patient else None,
+        greater_is_better=False if patient else None,
+        restore_callback_states_from_checkpoint=patient,
         seed=settings.seed,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
+        # TRL turns both on unless told otherwise. What is trained of the base itself stays in float32.
+        bf16=settings.dtype == "bfloat16" and adapted.changes_base,
+        activation_checkpointing=False,
         remove_unused_columns=False,
         label_names=["labels"],
         dataloader_pin_memory=False,
         disable_tqdm=True,
+        dataset_kwargs={"skip_prepare_dataset": True},
     )
     progress = Progress(folder)
+    # TRL wants tables: theirs hold the numbers of the rows, and the collator fetches the rows.
+    parts = [rows] if validation is None else [rows, validation]
+    tables = [Dataset.from_dict({"part": [n] * len(part), "row": range(len(part))}) for n, part in enumerate(parts)]
     trainer = AnswerTrainer(
-        model=model,
+        adapted,
+        in_order=settings.curriculum is not None,
         args=arguments,
-        train_dataset=rows,
-        eval_dataset=Rows(validation, recipe, settings, pad_id) if validation else None,
-        # An item is a whole batch already.
-        data_collator=lambda items: items[0],
-        callbacks=[progress],
+        train_dataset=tables[0],
+        eval_dataset=None if validation is None else tables[1],
+        processing_class=tokenizer,
+        data_collator=lambda items: parts[items[0]["part"]][items[0]["row"]],
+        callbacks=[progress, *([EarlyStoppingCallback(patience)] if patience is not None else [])],
     )
+    trainer.remove_callback(PrinterCallback)
+    if is_adalora(adapted.model):
+        trainer.add_callback(Allocation(adapted.model, earlier_steps))
     outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
-    seconds = progress.seconds
-    # The last step is always one that measures; a run without validation has no such entry.
-    measured = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
-    report = Report(
-        trained_parameters=trained,
-        all_parameters=everything,
+    measured = {int(entry["step"]): entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
+    # The last step is always one that measures.
+    shown = (min(measured, key=measured.__getitem__) if patient else max(measured)) if measured else None
+    return Phase(
         steps=outcome.global_step,
-        seconds=seconds,
-        tokens_per_second=round(rows.tokens * steps * settings.accumulate / len(rows) / seconds, 1),
+        seconds=progress.seconds,
+        tokens_per_second=round(
+            rows.tokens * outcome.global_step * settings.accumulate / len(rows) / max(progress.seconds, 0.1), 1
+        ),
         train_loss=round(outcome.training_loss, 4),
-        validation_loss=round(measured[-1], 4) if measured else None,
-        train_examples=len(train),
-        validation_examples=len(validation),
+        validation_loss=None if shown is None else round(measured[shown], 4),
+        best_step=shown if patient else None,
     )
-    (folder / "report.json").write_text(json.dumps(asdict(report), indent=2), encoding="utf-8")
-    return model, report
+
+
+def peak_memory() -> float:
+    """The most memory this process has held so far, in MiB: on the GPU where there is one, else of the machine."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    # Linux counts in KiB, macOS in bytes.
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -102,7 +102,7 @@ def test_examples_are_rendered_as_they_are_served() -> None:
     prompter = Prompter(tokenizer())
     [example], skipped = build_examples(items(SENTIMENT, GOOD), SENTIMENT, prompter, 400, seed=4)
     text = prompter.tokenizer.decode(list(example.prompt))
-    assert skipped == 0
+    assert skipped == []
     assert text.startswith(f"<system>{SENTIMENT.template.system}")
     assert text.endswith("Positive or negative?<|end|><assistant>")
     assert prompter.tokenizer.decode(list(example.answer)) == "positive<|end|>"
@@ -112,9 +112,20 @@ def test_too_long_examples_are_counted_and_nothing_left_is_an_error() -> None:
     prompter = Prompter(tokenizer())
     long = {"text": "a joy " * 100, "label": "positive"}
     examples, skipped = build_examples(items(SENTIMENT, GOOD, long), SENTIMENT, prompter, 300, seed=0)
-    assert (len(examples), skipped) == (1, 1)
+    assert len(examples) == 1
+    [named] = skipped
+    assert named.startswith("test:1 (")
     with pytest.raises(DataError, match="longer than 300 tokens"):
         build_examples(items(SENTIMENT, long), SENTIMENT, prompter, 300, seed=0)
+
+
+def test_example_beyond_the_context_is_an_error_unless_left_out_knowingly() -> None:
+    prompter = Prompter(tokenizer())
+    given = items(SENTIMENT, GOOD, {"text": "a joy " * 100, "label": "positive"})
+    with pytest.raises(DataError, match=r"test:1: \d+ tokens; the base takes 400"):
+        build_examples(given, SENTIMENT, prompter, max_tokens=2000, seed=0, context=400)
+    examples, skipped = build_examples(given, SENTIMENT, prompter, max_tokens=400, seed=0, context=400)
+    assert (len(examples), len(skipped)) == (1, 1)
 
 
 def test_answer_is_the_shortest_spelt_as_in_the_context() -> None:

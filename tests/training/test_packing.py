@@ -10,8 +10,8 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from assistant.training.data import Example
+from assistant.training.loss import answer_loss
 from assistant.training.packing import IGNORED, batches, common_tokens, pack, pad, plan_rows
-from assistant.training.sft import answer_loss
 from tests.tiny import lora_config, soft_config, write_base
 
 EXAMPLES = [

@@ -12,56 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
-from assistant.base_model import load_base
 from assistant.catalog import Catalog, Score
 from assistant.errors import AdapterConflict
 from assistant.training import publish, run
 from assistant.training.publish import record_scores, staging
-from assistant.training.recipes import RECIPES
-from tests.tiny import write_base
+from tests.training.harness import command
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a tiny base and a small data file, as the current one."""
-    write_base(tmp_path / "base")
-    reviews = [{"text": f"{word} film {n}", "label": label} for n in range(8) for word, label in
-               (("good", "positive"), ("bad", "negative"))]  # fmt: skip
-    (tmp_path / "reviews.jsonl").write_text("\n".join(map(json.dumps, reviews)))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWAPBOARD_BASE", "base")
-    monkeypatch.setenv("SWAPBOARD_DTYPE", "float32")
-    return tmp_path
-
-
-def command(recipe: str = "lora", **changes: object) -> list[str]:
-    options = {"recipe": recipe, "task": "sentiment", "data": "reviews.jsonl", "out": "adapters/tiny", "validation": 4,
-               "row-tokens": 400, "rank": 2, "lr": 0.01, **changes}  # fmt: skip
-    return [part for key, value in options.items() for part in (f"--{key}", str(value))]
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_leaves_an_adapter_that_catalogue_and_peft_can_read(place: Path, recipe: str) -> None:
-    assert run.main(command(recipe)) == 0
-    [adapter] = Catalog(place / "adapters").adapters()
-    assert adapter.error is None
-    assert adapter.rank == 2
-    assert adapter.card.base_digest == load_base("base", "float32", place).digest
-    base = AutoModelForCausalLM.from_pretrained(place / "base")
-    PeftModel.from_pretrained(base, place / "adapters" / "tiny")
-    files = {path.name for path in (place / "adapters" / "tiny").iterdir()}
-    assert files == {"adapter_config.json", "adapter_model.safetensors", "card.json", "README.md"}
-    assert str(place) not in (place / "adapters" / "tiny" / "adapter_config.json").read_text()
-    assert [path.name for path in (place / "adapters").iterdir()] == ["tiny"]
-    weights = load_file(adapter.folder / "adapter_model.safetensors")
-    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
-    assert "python -m assistant.training.run --recipe" in (adapter.folder / "README.md").read_text()
 
 
 def test_training_leaves_the_base_as_it_was_and_lowers_the_loss(place: Path) -> None:
@@ -85,7 +44,7 @@ def test_same_seed_gives_the_same_adapter(place: Path) -> None:
 
 def test_killed_run_goes_on_from_its_last_checkpoint(place: Path) -> None:
     """Killed without warning between two checkpoints; the whole run is then the same as one never killed."""
-    arguments = command(**{"epochs": 30, "save-steps": 5})
+    arguments = command(**{"epochs": 10, "save-steps": 5})
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "assistant.training.run", *arguments], env=environment, stderr=subprocess.DEVNULL
@@ -103,7 +62,7 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place: Path) -> None:
     with (folder / "loss.csv").open(newline="") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file) if row["loss"]]
     assert steps == sorted(set(steps))
-    assert run.main([*command(**{"epochs": 30, "save-steps": 5}), "--out", "adapters/unbroken"]) == 0
+    assert run.main([*command(**{"epochs": 10, "save-steps": 5}), "--out", "adapters/unbroken"]) == 0
     whole, unbroken = (load_file(place / "adapters" / n / "adapter_model.safetensors") for n in ("tiny", "unbroken"))
     for name, tensor in whole.items():
         torch.testing.assert_close(tensor, unbroken[name], atol=2e-3, rtol=0)

@@ -1,0 +1,93 @@
+"""The command line of a training."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    from assistant.training.recipes import RECIPES
+    from assistant.training.tasks.registry import TASKS
+
+    parser = argparse.ArgumentParser(prog="python -m assistant.training.run", description="Train one adapter.")
+    add = parser.add_argument
+    add("--recipe", required=True, choices=sorted(RECIPES), help="which weights are trained")
+    add("--task", required=True, choices=sorted(TASKS), help="what is learnt")
+    add("--out", required=True, type=Path, help="folder of the adapter, e.g. adapters/NAME")
+    add("--replace", action="store_true", help="replace the adapter that is there")
+    add("--dtype", choices=("auto", "float32", "bfloat16"), help="type of the base; SWAPBOARD_DTYPE unless given")
+    _add_data(parser.add_argument_group("data"))
+    _add_mixture(parser.add_argument_group("several kinds of records"))
+    _add_training(parser.add_argument_group("training"))
+    return parser.parse_args(arguments)
+
+
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="[KIND=]SOURCE[#N]",
+        help="JSON lines files, hub:ID for a dataset on the hub, or made:prescriptions; with #N, N of its records",
+    )
+    add("--data-note", default="source not stated", help="source and licence of the data, for the card")
+    add("--limit", type=positive(int), help="use this many records, drawn at random")
+    add("--per-label", type=positive(int), help="this many examples of each label, rare ones repeated")
+    add("--validation", type=int, default=200, help="examples held out of the data; 0 for none")
+    add("--max-tokens", type=positive(int), default=384, help="longer examples are left out")
+    add("--raw-text", nargs="+", type=Path, default=[], metavar="PATH", help="text to go on pre-training on first")
+    add("--raw-fields", nargs="+", default=[], metavar="FIELD", help="fields of raw JSON lines that hold the text")
+    add("--raw-epochs", type=positive(float), default=1.0, help="times the raw text is read")
+
+
+def _add_mixture(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--sampling",
+        choices=("proportional", "temperature", "equal"),
+        default="proportional",
+        help="share of each kind: by its size, by its size to the power 1/T, or the same for all",
+    )
+    add("--sampling-temperature", type=positive(float), default=2.0, metavar="T")
+    add("--weights", nargs="+", type=_weight, default=[], metavar="KIND=W", help="how much the loss of a kind counts")
+    add("--curriculum", choices=("easy-to-hard",), help="easy is what the base's own loss is low on")
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--epochs", type=positive(float), default=1.0)
+    add("--lr", type=positive(float), help="peak learning rate; the recipe's unless given")
+    add("--scheduler", choices=("linear", "cosine", "constant"), default="linear", help="rate after the warm-up")
+    add("--warmup", type=float, default=0.05, help="share of the steps with a rising rate")
+    add("--rank", type=positive(int), help="rank, virtual tokens or bottleneck width; the recipe's unless given")
+    add("--layers", type=positive(int), metavar="N", help="last-layers: how many; 4 unless given")
+    add("--row-tokens", type=positive(int), default=512, help="tokens of one forward pass")
+    add("--batch-size", type=positive(int), default=1, help="forward passes per step")
+    add(
+        "--patience",
+        type=positive(int),
+        metavar="N",
+        help="end after N measurements without a better one; keep the best",
+    )
+    add("--save-steps", type=positive(int), default=25, help="steps between checkpoints")
+    add("--seed", type=int, default=0)
+
+
+def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if value <= 0:
+            raise argparse.ArgumentTypeError(f"{text}: allowed are numbers above 0")
+        return value
+
+    return convert
+
+
+def _weight(text: str) -> tuple[str, float]:
+    kind, equals, number = text.partition("=")
+    if not equals or not kind:
+        raise argparse.ArgumentTypeError(f"{text!r}: allowed is KIND=W, e.g. qa=2")
+    return kind, positive(float)(number)
