@@ -126,7 +126,8 @@ MEDICAL = Task(
         ),
         Measured(
             medical.ABBREVIATION,
-            Span(lambda record: [record["meaning"]]),
+            # A quarter of the abbreviations in use have several meanings; a record may list them all.
+            Span(lambda record: record.get("meanings", [record["meaning"]])),
             (
                 Prompt("stands-for", "prompt", ask(stands_for)),
                 Prompt("full-term", "prompt", ask(full_term)),
