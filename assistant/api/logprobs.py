@@ -47,7 +47,8 @@ def _likeliest(score: TokenScore) -> dict[str, float] | None:
     if score.logprob is None:
         return None
     found: dict[str, float] = {}
-    for token in (*score.top, score):
-        # Tokens that read alike, such as parts of characters, share an entry: the likeliest one's.
-        found.setdefault(token.token, token.logprob or 0.0)
+    # Tokens that read alike, such as parts of characters, share an entry: the likeliest one's.
+    for top in score.top:
+        found.setdefault(top.token, top.logprob)
+    found.setdefault(score.token, score.logprob)
     return found
