@@ -13,6 +13,7 @@ from assistant.training.loss import answer_loss, row_losses
 from assistant.training.mixture import base_losses, in_stages, resample, shares
 from assistant.training.packing import pack, pad, plan_rows
 from assistant.training.rows import Rows
+from tests.tiny import write_base
 from tests.training.harness import examples, tiny_base
 
 MIXED = [*examples(80, "big"), *examples(20, "small")]
@@ -56,8 +57,6 @@ def test_rows_of_a_curriculum_go_from_easy_to_hard() -> None:
 
 def test_easy_is_what_the_base_loses_little_on(tmp_path: Path) -> None:
     """The loss of each example alone, in the order the examples came in."""
-    from tests.tiny import write_base
-
     write_base(tmp_path / "base")
     model = tiny_base(tmp_path).model
     given = [*examples(5), Example((1, 2, 3, 4, 5, 6), (9,))]
@@ -70,8 +69,6 @@ def test_easy_is_what_the_base_loses_little_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["packed", "padded"])
 def test_weight_of_a_kind_scales_its_share_of_the_loss(tmp_path: Path, form: str) -> None:
-    from tests.tiny import write_base
-
     write_base(tmp_path / "base")
     model = tiny_base(tmp_path).model
     big, small = examples(3, "big"), examples(2, "small")
