@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from assistant.errors import DataError, EvaluationError
 from assistant.messages import ChatRequest, CompletionRequest, Done, StreamEvent, TokenScore
+from assistant.settings import load_settings
+from eval.session import measured_service
 from eval.tasks.perplexity import read_texts, run
+from tests import tiny
 from tests.eval.answers import part
 
 
@@ -69,3 +74,27 @@ def test_wrong_files_are_named(tmp_path: Path, name: str, content: str | None) -
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=name):
         read_texts(str(tmp_path / name))
+
+
+async def test_perplexity_is_that_of_the_model_itself(tmp_path: Path) -> None:
+    base = tiny.write_base(tmp_path / "base")
+    settings = load_settings().model_copy(
+        update={
+            "base": str(base),
+            "dtype": "float32",
+            "data_dir": tmp_path / "data",
+            "adapters_dir": tmp_path / "adapters",
+        }
+    )
+    items = read_texts(None)[:2]
+    async with measured_service(settings) as service:
+        outcome = await run(service, items, "base", 2)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    losses, counts = [], []
+    for item in items:
+        ids = torch.tensor([tiny.tokenizer()(item.record["text"])["input_ids"]])
+        with torch.no_grad():
+            losses.append(float(model(ids, labels=ids).loss) * (ids.shape[1] - 1))
+        counts.append(ids.shape[1] - 1)
+    assert [example["scored_tokens"] for example in outcome.examples] == counts
+    assert outcome.metrics["perplexity"].value == pytest.approx(math.exp(sum(losses) / sum(counts)), rel=1e-4)
