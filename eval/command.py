@@ -76,7 +76,7 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
 
 
-def draw(rows: list[Row], limit: int | None, seed: int) -> list[Row]:
+def draw(rows: Sequence[Row], limit: int | None, seed: int) -> Sequence[Row]:
     """At most `limit` of them, at random: the head of a file is often of one kind."""
     return rows if limit is None or limit >= len(rows) else random.Random(seed).sample(rows, limit)
 

@@ -11,7 +11,19 @@ import pytest
 from assistant.messages import ChatRequest
 from eval import forgetting
 from eval.command import read_rows
-from eval.forgetting import QUESTIONS, Abilities, Shown, holds_accepted, main, state
+from eval.forgetting import (
+    AFTER,
+    BEFORE,
+    CONTROL,
+    IN_ONE_BATCH,
+    IN_TURN,
+    QUESTIONS,
+    Abilities,
+    Shown,
+    holds_accepted,
+    main,
+    state,
+)
 from tests.eval.speaker import Speaker
 from tests.fakes import write_adapter
 
@@ -63,17 +75,16 @@ def test_adapter_on_costs_and_adapter_off_is_the_base(files: Path, monkeypatch: 
     assert run(monkeypatch, speaker) == 0
     result = json.loads(Path("r.json").read_text())
     states = {entry["state"]: entry for entry in result["states"]}
-    assert list(states) == ["base before", "adapter on", "adapter off, beside it", "adapter off, after it"]
+    assert list(states) == [BEFORE, CONTROL, "adapter on", IN_TURN, IN_ONE_BATCH, AFTER]
     values = {what: entry["metrics"]["perplexity"]["value"] for what, entry in states.items()}
-    assert values == pytest.approx(
-        {"base before": 2, "adapter on": 8, "adapter off, beside it": 2, "adapter off, after it": 2}
-    )
+    assert values == pytest.approx({what: 8 if what == "adapter on" else 2 for what in states})
     on = states["adapter on"]
     assert on["difference"]["perplexity"]["value"] == pytest.approx(6)
     assert on["difference"]["accuracy"]["value"] == -0.5
     assert (on["tokens"], on["different_logprobs"], on["different_answers"]) == (6, 6, 2)
     assert on["largest_difference"] == pytest.approx(math.log(4))
-    for what in ("adapter off, beside it", "adapter off, after it"):
+    assert "accuracy" not in states[IN_TURN]["metrics"], "only the log-probabilities are of interest there"
+    for what in (IN_TURN, IN_ONE_BATCH, AFTER):
         assert (states[what]["different_logprobs"], states[what]["largest_difference"]) == (0, 0)
     assert speaker.unloaded == ["mood"]
 
@@ -98,7 +109,7 @@ def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.Monke
     arguments = ["--base-folder", "whole", "--text", "texts.txt", "--questions", "questions.jsonl", "--out", "r.json"]
     assert main(arguments) == 0
     assert served[1:] == ["whole"]
-    assert json.loads(Path("r.json").read_text())["states"][1]["name"] == "whole"
+    assert json.loads(Path("r.json").read_text())["states"][-1]["name"] == "whole"
 
 
 def test_another_tokenisation_is_not_compared_token_by_token() -> None:
