@@ -127,13 +127,11 @@ class Sampling(Body):
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-    @property
-    def scores(self) -> int | None:
-        """How many likeliest tokens are asked for beside each token's score; None for no scores."""
-        raise NotImplementedError
+    def decoding(self, scores: int | None) -> Decoding:
+        """Holds only what was asked for, so that the adapter's and the general defaults apply to the rest.
 
-    def decoding(self) -> Decoding:
-        """Holds only what was asked for, so that the adapter's and the general defaults apply to the rest."""
+        `scores` is how many likeliest tokens are asked for beside each token's score; None for no scores.
+        """
         asked: dict[str, Any] = {
             name: value
             for name in ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "max_tokens")
@@ -141,8 +139,8 @@ class Sampling(Body):
         }
         if self.stop is not None:
             asked["stop"] = tuple(self.stop)
-        if self.scores is not None:
-            asked["logprobs"] = self.scores
+        if scores is not None:
+            asked["logprobs"] = scores
         try:
             return Decoding.model_validate(asked)
         except ValidationError as error:
@@ -192,15 +190,11 @@ class ChatBody(Sampling):
             )
         return self
 
-    @property
-    def scores(self) -> int | None:
-        return (self.top_logprobs or 0) if self.logprobs else None
-
     def request(self) -> ChatRequest:
         return ChatRequest(
             messages=tuple(message.message() for message in self.messages),
             adapter=self.model,
-            decoding=self.decoding(),
+            decoding=self.decoding((self.top_logprobs or 0) if self.logprobs else None),
         )
 
 
@@ -221,12 +215,8 @@ class CompletionBody(Sampling):
             )
         return self
 
-    @property
-    def scores(self) -> int | None:
-        return self.logprobs
-
     def requests(self) -> list[CompletionRequest]:
-        decoding = self.decoding()
+        decoding = self.decoding(self.logprobs)
         return [
             CompletionRequest(
                 prompt=prompt if isinstance(prompt, str) else tuple(prompt),

@@ -64,6 +64,5 @@ class ScoreBook:
 
     def take(self) -> tuple[TokenScore, ...]:
         """Those that were not taken before."""
-        scores = (*self.prompt, *self.answer)
-        taken, self._given = scores[self._given :], len(scores)
-        return taken
+        given, self._given = self._given, len(self.prompt) + len(self.answer)
+        return (*self.prompt[given:], *self.answer[max(given - len(self.prompt), 0) :])
