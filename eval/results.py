@@ -9,7 +9,7 @@ from typing import Any
 from assistant.errors import EvaluationError
 
 Result = dict[str, Any]
-FIELDS = {"task", "data", "count", "metrics", "examples", "command"}
+FIELDS = {"task", "data", "count", "metrics", "cost", "examples", "command"}
 
 
 def read_result(path: Path) -> Result:
@@ -19,7 +19,10 @@ def read_result(path: Path) -> Result:
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from error
     if not isinstance(result, dict) or not result.keys() >= FIELDS:
-        raise EvaluationError(f"{path}: not a result of eval.run")
+        missing = ", ".join(sorted(FIELDS - result.keys())) if isinstance(result, dict) else "everything"
+        raise EvaluationError(
+            f"{path}: not a result of eval.run, or of an older one (it lacks {missing}); measure again"
+        )
     return result
 
 

@@ -35,6 +35,7 @@ def result(task: Task, records: list[dict[str, Any]], answers: list[str], data: 
         "data": data,
         "count": len(items),
         "metrics": {name: measure.value for name, measure in outcome.metrics.items()},
+        "cost": {},
         "examples": outcome.examples,
         "command": "",
     }
@@ -78,7 +79,7 @@ def test_table_names_metric_difference_interval_and_p(tmp_path: Path, capsys: py
         ({"task": "qa"}, "task: 'sentiment' and 'qa'"),
         ({"count": 5}, "count: 6 and 5"),
         ({"examples": "other"}, "examples: 'review 0' and 'other 0' have the same place"),
-        ({"metrics": None}, "not a result of eval.run"),
+        ({"metrics": None}, "not a result of eval.run, or of an older one (it lacks metrics)"),
     ],
 )
 def test_runs_on_something_else_are_refused(
