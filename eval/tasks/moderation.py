@@ -34,6 +34,15 @@ def labelled(record: Record) -> str:
     return f"Post: {post(record)}\nLabel (hate, offensive or neither):"
 
 
+def brief(record: Record) -> str:
+    """Without the names of the labels: a small model takes the one that stands first for the answer."""
+    return f"Post: {post(record)}\nLabel:"
+
+
+def turned(record: Record) -> str:
+    return f"Is this post neither, offensive or hate? Answer with one word.\n\nPost: {post(record)}"
+
+
 MODERATION = Task(
     moderation.MODERATION,
     (
@@ -43,10 +52,14 @@ MODERATION = Task(
             (
                 Prompt("one-word", "prompt", ask(one_word)),
                 Prompt("ruled", "prompt", ask(ruled)),
+                Prompt("turned", "prompt", ask(turned)),
                 Prompt("turns", "few-shot", ask(labelled, SHOTS)),
+                Prompt("turns-brief", "few-shot", ask(brief, SHOTS)),
+                Prompt("turns-turned", "few-shot", ask(turned, SHOTS)),
                 Prompt("turns-one-word", "few-shot", ask(one_word, SHOTS)),
                 Prompt("turns-ruled", "few-shot", ask(labelled, SHOTS, system=RULES)),
                 Prompt("list", "few-shot", ask_in_one_message(RULES, labelled, SHOTS)),
+                Prompt("list-brief", "few-shot", ask_in_one_message(RULES, brief, SHOTS)),
             ),
             max_tokens=24,
         ),

@@ -1,0 +1,36 @@
+"""The manual page names what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eval.run import parse
+from eval.tasks.interface import DATA, Task
+from eval.tasks.registry import TASKS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_every_prompt_of_the_base_is_on_the_page_and_no_other(task: Task) -> None:
+    for measured in task.measured:
+        for mode, column in (("prompt", 2), ("few-shot", 3)):
+            [row] = re.findall(rf"^\| {measured.kind.name} \| (`[^|]+`) \| (`[^|]+`) \|$", PAGE, re.MULTILINE)
+            named = re.findall(r"`([^`]+)`", row[column - 2])
+            assert named == [prompt.name for prompt in measured.prompts if prompt.mode == mode]
+
+
+@pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing"])
+def test_own_set_is_on_the_page_with_its_size(name: str) -> None:
+    count = len((DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
+    assert f"`{name}.jsonl` ({count})" in PAGE
+
+
+def test_every_task_can_be_asked_for() -> None:
+    names = re.search(r"^\| `--task` \| (.+) \|$", PAGE, re.MULTILINE)
+    assert names is not None
+    for name in re.findall(r"`([^`]+)`", names.group(1)):
+        assert parse(["--task", name, "--out", "r.json"]).task == name
