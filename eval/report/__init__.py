@@ -1,0 +1,1 @@
+"""Results of any runs, side by side on one page."""
