@@ -11,12 +11,13 @@ from typing import Any, cast
 
 import torch
 from bitsandbytes.nn import Linear4bit
-from peft import PeftModel, PromptLearningConfig, PromptTuningConfig, TaskType, get_peft_model
+from peft import PeftModel, PromptLearningConfig, get_peft_model
 from peft.utils.warning import PeftWarning
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 
+from assistant.adapter_pool.prompts import TABLE, TASK_COLUMNS, TASK_ROWS
 from assistant.adapter_pool.weights import KEY_PREFIX
 from assistant.base_model import Base
 from assistant.catalog import CONFIG_FILE, WEIGHTS_FILE
@@ -28,9 +29,6 @@ from assistant.training.recipes import Recipe, peft_config
 from assistant.training.tasks.task import Task
 
 Writer = Callable[[Path], None]
-
-PROMPT_KEY = "prompt_embeddings"
-"""The one tensor of PEFT's soft prompts."""
 
 
 @dataclass(frozen=True)
@@ -94,18 +92,19 @@ class Adapted:
         save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
 
     def _prompt_writer(self, kind: str) -> Writer:
-        """The soft prompt of one kind: shared prompt ∘ (its columns × its rows) (Wang et al. 2023, equation 1)."""
+        """Multi-task prompt tuning shares a prompt, times columns and rows of each kind; an adapter has those of one."""
         encoder = self.model.prompt_encoder[self.model.active_adapter]
         number = self.kinds.index(kind)
 
         def write(folder: Path) -> None:
-            own = encoder.prefix_task_cols[number] @ encoder.prefix_task_rows[number]
-            table = (encoder.embedding.weight * own).detach().cpu().contiguous()
-            save_file({PROMPT_KEY: table}, folder / WEIGHTS_FILE, {"format": "pt"})
-            PromptTuningConfig(
-                task_type=TaskType.CAUSAL_LM, num_virtual_tokens=len(table), base_model_name_or_path=self.base_name,
-                inference_mode=True,
-            ).save_pretrained(str(folder))  # fmt: skip
+            tensors = {
+                TABLE: encoder.embedding.weight,
+                TASK_COLUMNS: encoder.prefix_task_cols[number : number + 1],
+                TASK_ROWS: encoder.prefix_task_rows[number : number + 1],
+            }
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            save_file(tensors, folder / WEIGHTS_FILE, {"format": "pt"})
+            replace(self.model.active_peft_config, num_tasks=1, inference_mode=True).save_pretrained(str(folder))
 
         return write
 

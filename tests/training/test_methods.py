@@ -192,9 +192,13 @@ def test_prompts_of_several_kinds_become_adapters_of_their_own(place: Path) -> N
     assert run.main(arguments) == 0
     one, other = Catalog(place / "adapters").adapters()
     assert (one.name, other.name) == ("tiny-sentiment", "tiny-translation")
-    tables = [load_file(a.folder / "adapter_model.safetensors")["prompt_embeddings"] for a in (one, other)]
-    assert not torch.equal(*tables)
-    assert all(table.shape == (2, 32) for table in tables)
+    assert {one.type, other.type} == {"MULTITASK_PROMPT_TUNING"}
+    first, second = (load_file(adapter.folder / "adapter_model.safetensors") for adapter in (one, other))
+    assert torch.equal(first["prompt_embeddings"], second["prompt_embeddings"])
+    assert not torch.equal(first["prefix_task_cols"], second["prefix_task_cols"])
+    prompts = [Loader(load_base("base", "float32", place)).load(adapter).embeddings for adapter in (one, other)]
+    assert all(prompt.shape == (2, 32) for prompt in prompts)
+    assert not torch.equal(*prompts)
 
 
 def test_sizes_that_a_recipe_has_not_are_refused() -> None:
