@@ -26,6 +26,7 @@ from assistant.training.progress import LOSS_FILE
 from assistant.training.recipes import Recipe
 from assistant.training.rows import Rows
 from assistant.training.sft import STATE_FILE, Hyperparameters, Phase, peak_memory, train_phase
+from assistant.training.start import start_from
 from assistant.training.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ PICTURE = "loss.png"
 
 @dataclass(frozen=True)
 class Report:
-    """What the run was. Memory is in MiB, losses in nats per answer token, raw ones in nats per token."""
+    """What the run was. Losses are in nats per answer token, raw ones in nats per token."""
 
     trained_parameters: int
     all_parameters: int
@@ -47,7 +48,7 @@ class Report:
     validation_loss: float | None
     train_examples: int
     validation_examples: int
-    peak_memory_mib: float
+    peak_memory_bytes: int
     device: str
     best_step: int | None = None
     raw_steps: int = 0
@@ -64,14 +65,16 @@ def fine_tune(
     folder: Path,
     save_steps: int = 25,
     raw: Sequence[Example] = (),
+    start: Path | None = None,
 ) -> tuple[Adapted, Report]:
     """Train; where `folder` holds checkpoints of the same run, go on from the last.
 
     Args:
         raw: pieces of raw text, trained on before the task.
+        start: folder of an adapter whose weights are the first ones.
 
     Raises:
-        SettingsError: raw text for prompts of single tasks.
+        SettingsError: raw text for prompts of single tasks, or an adapter to start from that does not fit.
     """
     is_multitask = recipe.name == "multitask-prompt-tuning"
     if raw and is_multitask:
@@ -91,6 +94,8 @@ def fine_tune(
     set_seed(settings.seed)
     steps = raw_steps + settings.steps(len(rows), settings.epochs)
     adapted = adapt(base, recipe, settings.rank, task, kinds, steps)
+    if start is not None:
+        start_from(adapted, start)
     if not torch.cuda.is_available():
         if isinstance(adapted.model, PeftModel):
             fuse_lora(adapted.model)
@@ -109,7 +114,7 @@ def fine_tune(
         **asdict(phase) | {"seconds": round(phase.seconds + (before.seconds if before else 0), 1)},
         train_examples=len(train),
         validation_examples=len(validation),
-        peak_memory_mib=peak_memory(),
+        peak_memory_bytes=peak_memory(),
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         raw_steps=raw_steps,
         raw_loss=before.train_loss if before else None,

@@ -32,6 +32,7 @@ from assistant.training.publish import check_model_target, check_target, publish
 from assistant.training.raw_text import raw_examples
 from assistant.training.recipes import RECIPES, Recipe, chosen_size
 from assistant.training.sft import Hyperparameters
+from assistant.training.start import start_digest
 from assistant.training.tasks.registry import TASKS
 from assistant.training.tasks.task import Task
 
@@ -91,6 +92,7 @@ def train(options: Namespace, command: str) -> Path:
         weights=weights,
         curriculum=options.curriculum,
         raw_epochs=options.raw_epochs if corpus.raw else None,
+        started_from=start_digest(options.start_from) if options.start_from else None,
     )
     folder = _open_run(options, hyperparameters, base, corpus, {"command": command, "commit": started_at})
     adapted, report = fine_tune(
@@ -103,6 +105,7 @@ def train(options: Namespace, command: str) -> Path:
         folder,
         save_steps=options.save_steps,
         raw=corpus.raw,
+        start=options.start_from,
     )
     _write_json(folder / "report.json", asdict(report))
     card = Card(

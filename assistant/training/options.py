@@ -58,6 +58,7 @@ def _add_mixture(group: argparse._ArgumentGroup) -> None:
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
+    add("--start-from", type=Path, metavar="FOLDER", help="an adapter of the same recipe whose weights are the first")
     add("--epochs", type=positive(float), default=1.0)
     add("--lr", type=positive(float), help="peak learning rate; the recipe's unless given")
     add("--scheduler", choices=("linear", "cosine", "constant"), default="linear", help="rate after the warm-up")

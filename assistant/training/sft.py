@@ -38,6 +38,7 @@ class Hyperparameters:
 
     `rank` is the size of what is trained, in what the recipe counts. `patience` measurements of the validation
     loss without a better one end the run, and the best weights are kept; None for the last ones.
+    `started_from` is the digest of the adapter whose weights were the first.
     """
 
     recipe: str
@@ -56,6 +57,7 @@ class Hyperparameters:
     weights: Mapping[str, float] | None = None
     curriculum: str | None = None
     raw_epochs: float | None = None
+    started_from: str | None = None
 
     def steps(self, rows: int, epochs: float) -> int:
         return math.ceil(math.ceil(rows / self.accumulate) * epochs)
@@ -214,10 +216,9 @@ def train_phase(
     )
 
 
-def peak_memory() -> float:
-    """The most memory this process has held so far, in MiB: on the GPU where there is one, else of the machine."""
+def peak_memory() -> int:
+    """The most memory this process has held so far, in bytes: on the GPU where there is one, else of the machine."""
     if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        return torch.cuda.max_memory_allocated()
     # Linux counts in KiB, macOS in bytes.
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (2**20 if sys.platform == "darwin" else 2**10), 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

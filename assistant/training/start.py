@@ -1,0 +1,46 @@
+"""A training that goes on from an adapter there is, instead of from fresh weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from peft import PeftModel, set_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import load_file
+
+from assistant.catalog import CONFIG_FILE, WEIGHTS_FILE, content_digest
+from assistant.errors import SettingsError
+from assistant.training.methods import Adapted
+
+
+def start_digest(folder: Path) -> str:
+    """The digest of the adapter to start from. Raises SettingsError where there is none."""
+    try:
+        return content_digest(folder)
+    except OSError as error:
+        raise SettingsError(f"--start-from {folder}: no adapter can be read there: {error}") from error
+
+
+def start_from(adapted: Adapted, folder: Path) -> None:
+    """Put the weights of the adapter in `folder` into the fresh ones.
+
+    Raises:
+        SettingsError: the folder holds no adapter, or one of another type, rank or set of layers.
+    """
+    if not isinstance(adapted.model, PeftModel):
+        raise SettingsError("--start-from is for PEFT's adapters; the recipe trains weights of another kind")
+    try:
+        kind = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["peft_type"]
+        given = load_file(folder / WEIGHTS_FILE)
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(f"--start-from {folder}: no adapter can be read there: {error}") from error
+    wanted = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
+    own = str(adapted.model.active_peft_config.peft_type.value)
+    if kind != own:
+        raise SettingsError(f"--start-from {folder}: its type is {kind}; the recipe trains {own}")
+    for name in sorted(given.keys() | wanted.keys()):
+        there = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
+        if there[0] != there[1]:
+            raise SettingsError(f"--start-from {folder}: {name} is {there[0]} there and {there[1]} in this recipe")
+    set_peft_model_state_dict(adapted.model, {name: tensor.float() for name, tensor in given.items()})

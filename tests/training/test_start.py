@@ -1,0 +1,44 @@
+"""Going on from an adapter there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from assistant.errors import SettingsError
+from assistant.training import run
+from assistant.training.methods import adapt
+from assistant.training.recipes import RECIPES
+from assistant.training.start import start_from
+from assistant.training.tasks.registry import TASKS
+from tests.training.harness import command, tiny_base
+
+
+def test_first_weights_are_those_of_the_adapter(place: Path) -> None:
+    assert run.main(command("lora", out="adapters/first")) == 0
+    folder = place / "adapters" / "first"
+    adapted = adapt(tiny_base(place), RECIPES["lora"], 2, TASKS["sentiment"])
+    start_from(adapted, folder)
+    kept = load_file(folder / "adapter_model.safetensors")
+    for name, tensor in adapted.state().items():
+        torch.testing.assert_close(tensor, kept[name.replace(".default", "")].float(), rtol=0, atol=0)
+    assert run.main(command("lora", **{"out": "adapters/second", "start-from": folder})) == 0
+    assert "started from" in (place / "adapters" / "second" / "README.md").read_text()
+
+
+def test_an_adapter_that_does_not_fit_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(command("lora", out="adapters/first")) == 0
+    folder = place / "adapters" / "first"
+    base = tiny_base(place)
+    with pytest.raises(SettingsError, match=r"lora_A\.weight is \(2, \d+\) there and \(4, \d+\) in this recipe"):
+        start_from(adapt(base, RECIPES["lora"], 4, TASKS["sentiment"]), folder)
+    with pytest.raises(SettingsError, match="its type is LORA; the recipe trains IA3"):
+        start_from(adapt(tiny_base(place), RECIPES["ia3"], 1, TASKS["sentiment"]), folder)
+    with pytest.raises(SettingsError, match="weights of another kind"):
+        start_from(adapt(tiny_base(place), RECIPES["bitfit"], 1, TASKS["sentiment"]), folder)
+    assert run.main(command("lora", **{"out": "adapters/second", "start-from": place / "nowhere"})) == 1
+    assert "no adapter can be read there" in capsys.readouterr().err
+    assert not (place / "adapters" / "second").exists()
