@@ -98,8 +98,16 @@ async def measure_all(options: argparse.Namespace) -> Result:
         DataError: the data is wrong; names file and line.
     """
     settings = load_settings()
+    # Whatever can be wrong is looked at before minutes are spent on the rest.
+    if not options.adapter and not options.base_folder:
+        raise EvaluationError(
+            "nothing to compare with the base; allowed: --adapter NAME…, --base-folder FOLDER…, or both"
+        )
     for name in options.adapter:
         Catalog(settings.adapters_dir).get(name)
+    for folder in options.base_folder:
+        if not folder.is_dir():
+            raise EvaluationError(f"--base-folder {folder}: no such folder")
     abilities = Abilities(
         tuple(item.record for item in draw(read_texts(options.text), options.limit, options.seed)),
         tuple(draw(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),

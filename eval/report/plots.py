@@ -49,9 +49,7 @@ def states(run: Run) -> Figure:
         entry["state"] if entry["state"] == "base before" else f"{entry['name']}: {entry['state']}" for entry in entries
     ]
     metrics = tuple(entries[0]["metrics"])
-    return _bar_panels(
-        metrics, names, [[entry["metrics"].get(metric) for entry in entries] for metric in metrics], panels=2
-    )
+    return _bar_panels(metrics, names, [[entry["metrics"].get(metric) for entry in entries] for metric in metrics])
 
 
 def curves(shown: Curves) -> Figure:

@@ -98,6 +98,7 @@ def test_base_that_is_changed_by_a_hair_ends_the_run(
 
 
 def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("whole").mkdir()
     served: list[str] = []
     speaker = Unloading(files / "adapters")
 
@@ -110,6 +111,21 @@ def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.Monke
     assert main(arguments) == 0
     assert served[1:] == ["whole"]
     assert json.loads(Path("r.json").read_text())["states"][-1]["name"] == "whole"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to compare"),
+        (["--base-folder", "nowhere"], "no such folder"),
+        (["--adapter", "modo"], "near matches: mood"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_anything_is_asked(
+    files: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main([*arguments, "--out", "r.json"]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_another_tokenisation_is_not_compared_token_by_token() -> None:
