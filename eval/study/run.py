@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from assistant.catalog import CARD_FILE
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.training.provenance import commit, today
 from eval.study.data import prepare
@@ -89,7 +90,9 @@ def perform(place: Path, trial: Trial) -> dict[str, Any]:
         run_module([*command, "--out", str(folder), *trial.options], logs, {})
     measured = {name: measure(place, trial, folder, TASK_OF[name], name, logs) for name in trial.measured}
     measured[GENERAL] = measure(place, trial, folder, GENERAL, None, logs)
-    report = None if trial.is_base else json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    report = (
+        None if trial.is_base else json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["training"]["report"]
+    )
     return {
         "chapter": trial.chapter,
         "value": trial.value,

@@ -84,7 +84,7 @@ def test_every_recipe_leaves_an_adapter_that_is_served(place: Path, recipe: str)
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
     readme = (adapter.folder / "README.md").read_text()
     assert "python -m assistant.training.run --recipe" in readme
-    assert "| peak memory mib |" in readme
+    assert "| peak memory bytes |" in readme
     assert ("converted to LoRA" in readme) == (recipe == "loha")
     bench = Bench(base)
     plain, tuned = bench.submit("good film", max_tokens=6), bench.submit("good film", adapter, max_tokens=6)

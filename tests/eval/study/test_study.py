@@ -98,7 +98,8 @@ class Commands:
         if arguments[0] == "assistant.training.run":
             out.mkdir(parents=True)
             report = {"trained_parameters": 10, "all_parameters": 100, "file_bytes": 5, "peak_memory_bytes": 7}
-            (out / "training.json").write_text(json.dumps({**report, "seconds": 3, "train_loss": 0.5}))
+            report |= {"seconds": 3, "train_loss": 0.5}
+            (out / "card.json").write_text(json.dumps({"training": {"report": report}}))
             return
         names = ("f1", "em", "accuracy", "rouge_l", "perplexity")
         metrics = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in names}
