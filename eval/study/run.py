@@ -90,9 +90,7 @@ def perform(place: Path, trial: Trial) -> dict[str, Any]:
         run_module([*command, "--out", str(folder), *trial.options], logs, {})
     measured = {name: measure(place, trial, folder, TASK_OF[name], name, logs) for name in trial.measured}
     measured[GENERAL] = measure(place, trial, folder, GENERAL, None, logs)
-    report = (
-        None if trial.is_base else json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["training"]["report"]
-    )
+    report = None if trial.is_base else training_report(folder)
     return {
         "chapter": trial.chapter,
         "value": trial.value,
@@ -102,6 +100,13 @@ def perform(place: Path, trial: Trial) -> dict[str, Any]:
         "training": report,
         "measured": measured,
     }
+
+
+def training_report(folder: Path) -> dict[str, Any]:
+    """What the training says of itself on the card, and the bytes of the weights it left."""
+    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
+    size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return {**card["training"]["report"], "file_bytes": size}
 
 
 def measure(place: Path, trial: Trial, folder: Path, task: str, kind: str | None, logs: Path) -> dict[str, Any]:

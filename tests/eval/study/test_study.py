@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assistant.errors import DataError, EvaluationError
+from assistant.training.course import Report
 from eval.study import run as runner
 from eval.study.data import hold_out, prepare
 from eval.study.page import write_page
@@ -97,9 +99,22 @@ class Commands:
         out = Path(arguments[arguments.index("--out") + 1])
         if arguments[0] == "assistant.training.run":
             out.mkdir(parents=True)
-            report = {"trained_parameters": 10, "all_parameters": 100, "file_bytes": 5, "peak_memory_bytes": 7}
-            report |= {"seconds": 3, "train_loss": 0.5}
-            (out / "card.json").write_text(json.dumps({"training": {"report": report}}))
+            report = Report(
+                trained_parameters=10,
+                all_parameters=100,
+                trained_share=0.1,
+                steps=2,
+                seconds=3.0,
+                tokens_per_second=4.0,
+                train_loss=0.5,
+                validation_loss=None,
+                train_examples=4,
+                validation_examples=0,
+                peak_memory_mib=2048.0,
+                device="cpu",
+            )
+            (out / "card.json").write_text(json.dumps({"training": {"report": asdict(report)}}))
+            (out / "adapter_model.safetensors").write_bytes(b"0" * 40_000)
             return
         names = ("f1", "em", "accuracy", "rouge_l", "perplexity")
         metrics = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in names}
@@ -150,6 +165,7 @@ def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands
     page = write_page(tmp_path / "out" / "small", tmp_path / "docs").read_text()
     for method in METHODS:
         assert f"| {method} |" in page
+    assert "| 10 | 10.000 % | 0.04 MB | 2.00 GiB | 3 |" in page
     assert "| only qa |" in page
     assert page.count("images/study-") == 8
     assert all((tmp_path / "docs" / "images" / f"study-{name}.png").stat().st_size > 0 for name in ("size", "tasks"))
