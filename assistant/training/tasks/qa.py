@@ -75,6 +75,7 @@ QA = Task(
         "Read the excerpt: The strike lasted eleven weeks. How long did the strike last?",
         "Given the passage about the canal, what did it cost? The canal cost four million crowns.",
     ),
-    decoding={"temperature": 0, "max_tokens": 64},
+    # Off a span of the passage a small model makes up names.
+    decoding={"temperature": 0, "max_tokens": 64, "constraint": "span"},
     soft_prompt_text="Read the context and answer the question with the exact words of the context, as short as possible.",
 )
