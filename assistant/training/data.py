@@ -51,7 +51,7 @@ def read_items(sources: Sequence[str], task: Task, split: str = "train") -> list
 
     Args:
         sources: `PATH`, `hub:ID`, `hub:ID@SPLIT` or `made:prescriptions`; with `KIND=` before it all its records
-            are of that kind, else their fields tell.
+            are of that kind, else their fields tell; with `#N` after it N of its records are drawn.
         split: the split of a hub dataset that names none.
 
     Raises:
@@ -62,16 +62,20 @@ def read_items(sources: Sequence[str], task: Task, split: str = "train") -> list
     for source in sources:
         name, equals, rest = source.partition("=")
         kind = task.kind(name) if equals else None
-        rows = [
-            Item(kind or _kind_of(where, record, task), record, where)
-            for where, record in _rows(rest if kind else source, split)
-        ]
+        place, _, count = (rest if kind else source).partition("#")
+        rows = [Item(kind or _kind_of(where, record, task), record, where) for where, record in _rows(place, split)]
         if not rows:
             raise DataError(f"{source}: empty; allowed: one {task.name} record per line")
         for item in rows:
             _check(item)
-        items += rows
+        items += sample(rows, _count(source, count), seed=0)
     return items
+
+
+def _count(source: str, text: str) -> int | None:
+    if text and not (text.isdecimal() and int(text)):
+        raise DataError(f"{source}: {text!r} is no number of records; allowed after '#': whole numbers from 1")
+    return int(text) if text else None
 
 
 def _kind_of(where: str, record: Record, task: Task) -> Kind:

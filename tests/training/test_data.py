@@ -177,7 +177,7 @@ def test_kinds_are_told_by_their_fields_or_by_name(tmp_path: Path) -> None:
 
 
 def test_reasons_quote_a_word_of_the_post() -> None:
-    records = [{"text": "you are a fool", "label": "offensive"}, {"text": "you sing well", "label": "neither"}] * 3
+    records = [{"text": "you are a fool", "label": "offensive"}, {"text": "you are a singer", "label": "neither"}] * 3
     records.append({"text": "those people are vermin", "label": "hate"})
     answers = explained(records)
     assert answers[0] == 'offensive. It is rude, as "fool" shows, but attacks no group of people.'
@@ -199,3 +199,13 @@ def test_public_files_are_read_whole(name: str) -> None:
     for file in FILES[name]:
         path = SHARED / f"{file}.jsonl"
         assert len(read_items([str(path)], TASKS[name])) == path.read_text().count("\n")
+
+
+def test_number_after_a_source_draws_that_many(tmp_path: Path) -> None:
+    path = write(tmp_path / "reviews.jsonl", *({"text": f"text {n}", "label": "positive"} for n in range(9)))
+    drawn = read_items([f"{path}#4"], SENTIMENT)
+    assert len({item.where for item in drawn}) == 4
+    assert drawn == read_items([f"{path}#4"], SENTIMENT)
+    for wrong in ("0", "-1", "many"):
+        with pytest.raises(DataError, match="no number of records"):
+            read_items([f"{path}#{wrong}"], SENTIMENT)

@@ -14,7 +14,11 @@ def check_question(record: Record) -> str | None:
 
 def shortest_answer(record: Record) -> str:
     """The shortest of the accepted answers, spelt as the context spells it."""
-    answer = min(record["answers"], key=len).strip().rstrip(".")
+    return as_in_context(min(record["answers"], key=len), record)
+
+
+def as_in_context(answer: str, record: Record) -> str:
+    answer = answer.strip().rstrip(".")
     found = re.search(re.escape(answer), record["context"], re.IGNORECASE)
     return found.group() if found else answer
 
