@@ -50,7 +50,7 @@ def read_points(place: Path) -> dict[Chapter, list[Point]]:
     """
     points: dict[Chapter, list[Point]] = {}
     for trial in trials(SCALES[place.name]):
-        path = place / "results" / f"{trial.chapter}-{trial.value.replace(', ', '-').replace(' ', '-')}.json"
+        path = trial.result(place)
         if not path.is_file():
             continue
         result = json.loads(path.read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 Chapter = Literal["size", "epochs", "batch", "rate", "scheduler", "rank", "method", "tasks"]
@@ -78,6 +79,10 @@ class Trial:
             return "base"
         told = json.dumps([self.task, self.recipe, self.data, self.options])
         return f"{self.recipe}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+    def result(self, place: Path) -> Path:
+        """Where its result lies once it has one."""
+        return place / "results" / f"{self.chapter}-{self.value.replace(', ', '-').replace(' ', '-')}.json"
 
 
 @dataclass(frozen=True)

@@ -66,17 +66,13 @@ def study(options: argparse.Namespace) -> None:
     prepare(options.source, place / "data", scale)
     chosen = [trial for trial in trials(scale) if not options.chapters or trial.chapter in options.chapters]
     for number, trial in enumerate(chosen, start=1):
-        path = result_path(place, trial)
+        path = trial.result(place)
         if path.is_file():
             continue
         log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
         result = perform(place, trial)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def result_path(place: Path, trial: Trial) -> Path:
-    return place / "results" / f"{trial.chapter}-{trial.value.replace(', ', '-').replace(' ', '-')}.json"
 
 
 def perform(place: Path, trial: Trial) -> dict[str, Any]:
