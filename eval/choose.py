@@ -7,20 +7,16 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from assistant.errors import SwapboardError
 from assistant.messages import BASE
 from assistant.training.data import Item, sample
-from assistant.training.provenance import commit, today
+from eval.command import Result, run_command
 from eval.measure import Asked, measure_task
 from eval.session import measured_service
 from eval.tasks.interface import Measured, Task
@@ -30,8 +26,6 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     parser = argparse.ArgumentParser(prog="python -m eval.choose", description="Find the base's best prompt.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
     parser.add_argument("--data", required=True, help="JSON lines file of training records, or hub:ID[@SPLIT]")
@@ -39,23 +33,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
-    options = parser.parse_args(given)
-    try:
-        task = TASKS[options.task]
-        items = sample(task.load(options.data), options.limit, options.seed)
-        rows = asyncio.run(ask_each(task, items, options.concurrency))
-    except SwapboardError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    about = {"command": "python -m eval.choose " + shlex.join(given), "date": today(), "commit": commit()}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        json.dumps({**about, "count": len(items), "prompts": rows}, indent=1) + "\n", encoding="utf-8"
-    )
-    for row in rows:
+    parser.set_defaults(adapter=BASE)
+    return run_command("eval.choose", parser, arguments, measure, show)
+
+
+async def measure(options: argparse.Namespace) -> Result:
+    """Raises DataError and EvaluationError as `ask_each` and the loader do."""
+    task = TASKS[options.task]
+    items = sample(task.load(options.data), options.limit, options.seed)
+    return {"count": len(items), "prompts": await ask_each(task, items, options.concurrency)}
+
+
+def show(result: Result) -> None:
+    for row in result["prompts"]:
         figures = "  ".join(f"{name} {measure['value']:.3f}" for name, measure in row["metrics"].items())
         print(f"{row['kind']:14} {row['mode']:9} {row['prompt']:18} {figures}")
-    return 0
 
 
 async def ask_each(task: Task, items: Sequence[Item], concurrency: int) -> list[dict[str, Any]]:

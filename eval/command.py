@@ -6,22 +6,21 @@ import argparse
 import asyncio
 import json
 import logging
-import random
 import shlex
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from assistant.errors import DataError, EvaluationError, SwapboardError
 from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
+from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
 
 Result = dict[str, Any]
-Row = TypeVar("Row")
 
 
 def run_command(
@@ -76,11 +75,6 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
 
 
-def draw(rows: Sequence[Row], limit: int | None, seed: int) -> Sequence[Row]:
-    """At most `limit` of them, at random: the head of a file is often of one kind."""
-    return rows if limit is None or limit >= len(rows) else random.Random(seed).sample(rows, limit)
-
-
 def described(service: ChatService, adapter: str) -> Result:
     """Which weights were measured. Raises UnknownAdapter."""
     return {
@@ -104,20 +98,12 @@ def read_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         DataError: the file cannot be read or is empty, or a line is no object or lacks a field; names the line.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
     rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: no JSON: {error}") from error
-        missing = [name for name in fields if not isinstance(row, dict) or name not in row]
+    for where, row in json_lines(path):
+        missing = [name for name in fields if name not in row]
         if missing:
-            raise DataError(f"{path}:{number}: no field {missing[0]!r}; a line has {', '.join(fields)}")
-        rows.append(row)
+            raise DataError(f"{where}: no field {missing[0]!r}; a line has {', '.join(fields)}")
+        rows.append(dict(row))
     if not rows:
         raise DataError(f"{path}: empty; allowed: one object with {', '.join(fields)} per line")
     return rows

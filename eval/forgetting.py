@@ -28,8 +28,9 @@ from assistant.errors import EvaluationError
 from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, Done, Message
 from assistant.service import ChatService
 from assistant.settings import load_settings
+from assistant.training.data import sample
 from eval.ask import ask_all
-from eval.command import Result, add_common, described, draw, read_rows, run_command
+from eval.command import Result, add_common, described, read_rows, run_command
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
 from eval.metrics.em_f1 import normalise
 from eval.metrics.paired import Difference, paired_bootstrap
@@ -109,8 +110,8 @@ async def measure_all(options: argparse.Namespace) -> Result:
         if not folder.is_dir():
             raise EvaluationError(f"--base-folder {folder}: no such folder")
     abilities = Abilities(
-        tuple(item.record for item in draw(read_texts(options.text), options.limit, options.seed)),
-        tuple(draw(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
+        tuple(item.record for item in sample(read_texts(options.text), options.limit, options.seed)),
+        tuple(sample(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
     )
     async with measured_service(settings) as service:
         about = described(service, BASE)

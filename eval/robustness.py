@@ -20,9 +20,9 @@ from assistant.catalog import Catalog
 from assistant.errors import EvaluationError
 from assistant.messages import BASE
 from assistant.settings import load_settings
-from assistant.training.data import Item
+from assistant.training.data import Item, sample
 from assistant.training.tasks.task import Record
-from eval.command import Result, add_common, described, draw, run_command
+from eval.command import Result, add_common, described, run_command
 from eval.measure import choose_prompts, measure_task
 from eval.metrics.bootstrap import means
 from eval.metrics.paired import Difference, paired_bootstrap
@@ -58,7 +58,7 @@ async def measure(options: argparse.Namespace) -> Result:
     task, settings = TASKS[options.task], load_settings()
     adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
     asked = who(settings, options.mode, adapter)
-    items = draw(task.load(options.data), options.limit, options.seed)
+    items = sample(task.load(options.data), options.limit, options.seed)
     prompts = choose_prompts(task, items, asked, options.prompt)
     noised = {
         kind: {rate: [_noised(item, kind, rate, options.seed) for item in items] for rate in rates[1:]}

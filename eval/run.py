@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import shlex
 import sys
@@ -24,6 +23,7 @@ from assistant.messages import BASE
 from assistant.settings import Settings, load_settings
 from assistant.training.data import sample
 from assistant.training.provenance import ROOT, commit, today
+from eval.command import write
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
 from eval.session import measured_service
@@ -76,8 +76,7 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     check(options)
     result = asyncio.run(_measure(load_settings(), options))
     result = {"task": options.task, "command": command, "date": today(), "commit": commit(), **result}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(options.out, result)
     return result
 
 

@@ -7,13 +7,15 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from assistant.errors import DataError
 from assistant.messages import Message
 from assistant.prompt import Prompter
 from assistant.training.tasks.prescriptions import prescriptions
 from assistant.training.tasks.task import Kind, Record, Task
+
+T = TypeVar("T")
 
 HUB = "hub:"
 MADE = "made:prescriptions"
@@ -157,9 +159,9 @@ def plain_fields(row: dict[str, Any]) -> Record:
     return record
 
 
-def sample(items: list[Item], limit: int | None, seed: int) -> list[Item]:
+def sample(items: Sequence[T], limit: int | None, seed: int) -> list[T]:
     """At most `limit` items, drawn at random."""
-    return items if limit is None or limit >= len(items) else random.Random(seed).sample(items, limit)
+    return list(items) if limit is None or limit >= len(items) else random.Random(seed).sample(items, limit)
 
 
 def build_examples(

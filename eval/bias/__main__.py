@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from assistant.training.data import sample
 from eval.bias import crows_pairs, swaps, winogender
-from eval.command import Result, add_common, described, draw, run_command
+from eval.command import Result, add_common, described, run_command
 from eval.session import measured_service
 
 SETS: dict[str, ModuleType] = {"winogender": winogender, "crows-pairs": crows_pairs, "swaps": swaps}
@@ -29,7 +30,7 @@ async def measure(options: argparse.Namespace) -> Result:
         EvaluationError: nothing was measured, or a request failed.
     """
     chosen = SETS[options.set]
-    pairs = draw(chosen.load(options.data), options.limit, options.seed)
+    pairs = sample(chosen.load(options.data), options.limit, options.seed)
     async with measured_service() as service:
         about = described(service, options.adapter)
         examples = await chosen.ask(service, options.adapter, pairs, options.concurrency)

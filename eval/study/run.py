@@ -20,6 +20,7 @@ from typing import Any
 from assistant.catalog import CARD_FILE
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.training.provenance import commit, today
+from eval.command import write
 from eval.study.data import prepare
 from eval.study.page import write_page
 from eval.study.plan import SCALES, TASK_OF, Trial, trials
@@ -71,8 +72,7 @@ def study(options: argparse.Namespace) -> None:
             continue
         log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
         result = perform(place, trial)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write(path, result)
 
 
 def perform(place: Path, trial: Trial) -> dict[str, Any]:

@@ -41,3 +41,10 @@ def test_wrong_data_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     given = ["--task", "sentiment", "--data", str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "o.json")]
     assert choose.main(given) == 1
     assert "train.jsonl:1: no field 'label'" in capsys.readouterr().err
+
+
+def test_no_records_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--task", "sentiment", "--data", "unread", "--limit", "0", "--out", str(tmp_path / "o.json")]
+    assert choose.main(given) == 1
+    assert "--limit 0: allowed are numbers from 1" in capsys.readouterr().err
+    assert not (tmp_path / "o.json").exists()
