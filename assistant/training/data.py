@@ -193,7 +193,7 @@ def build_examples(
             0 if draw.random() < kind.plain_share else draw.randrange(1, len(kind.forms)),
         )
         turns = (
-            Message(role="user", content=kind.forms[form](record)),
+            Message(role="user", content=kind.forms[form % len(kind.forms)](record)),
             Message(role="assistant", content=answers[position]),
         )
         prompt, answer = prompter.render_example(turns, task.template)

@@ -40,6 +40,9 @@ def render(name: str, card: Mapping[str, Any]) -> str:
             "training:"
         ),
         f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
+        "The last paragraph of a message, where it is the shorter part, is put first as well."
+        if template.get("question_first")
+        else "",
         "Decoding unless the request says otherwise: "
         + ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
         + ".",

@@ -33,6 +33,10 @@ RESEARCH_SHOTS = (
         "maybe",
     ),
 )
+CONCLUSION_SHOTS = (
+    (RESEARCH_SHOTS[0][0], "Yoga classes reduce chronic back pain more than written advice does."),
+    (RESEARCH_SHOTS[1][0], "Vitamin C taken every day does not prevent colds in children."),
+)
 HEALTH_SHOTS = (
     (
         {"question": "What causes iron deficiency anaemia?"},
@@ -70,6 +74,13 @@ def one_word(record: Record) -> str:
 
 def verdict(record: Record) -> str:
     return f"{record['context']}\n\n{record['question']}\nAnswer (yes, no or maybe):"
+
+
+def conclude(record: Record) -> str:
+    return (
+        f"Abstract: {record['context']}\n\nQuestion: {record['question']}\n\n"
+        "Write the conclusion of the study in one or two sentences."
+    )
 
 
 def question(record: Record) -> str:
@@ -112,6 +123,16 @@ MEDICAL = Task(
                 Prompt("turns-verdict", "few-shot", ask(verdict, RESEARCH_SHOTS)),
             ),
             max_tokens=24,
+        ),
+        Measured(
+            medical.CONCLUSION,
+            Text(lambda record: [" ".join(record["long_answer"].split())]),
+            (
+                Prompt("conclude", "prompt", ask(conclude)),
+                Prompt("turns", "few-shot", ask(conclude, CONCLUSION_SHOTS)),
+            ),
+            max_tokens=128,
+            repetition_penalty=1.1,
         ),
         Measured(
             medical.HEALTH,

@@ -1,4 +1,4 @@
-"""Medical: research questions, health questions, abbreviations and prescription lines."""
+"""Medical: research questions, conclusions, health questions, abbreviations and prescription lines."""
 
 from __future__ import annotations
 
@@ -29,9 +29,33 @@ RESEARCH = Kind(
         lambda r: f"{r['context']}\n\nGoing by this study, yes, no or maybe: {r['question']}",
     ),
     answers=each(lambda r: r["label"]),
+    group=lambda r: r["context"],
     label=lambda r: r["label"],
     plain_share=0.8,
 )
+
+CONCLUSION = Kind(
+    name="conclusion",
+    fields=("context", "question", "long_answer"),
+    check=lambda r: words_missing(r, "context", "question", "long_answer"),
+    forms=(
+        lambda r: f"Abstract: {r['context']}\n\nQuestion: {r['question']}\n\nWhat can be concluded?",
+        lambda r: f"{r['question']} Conclude from the study.\n\n{r['context']}",
+        lambda r: f"Study: {r['context']}\n\nWhat does it conclude on this: {r['question']}",
+    ),
+    instructions=(
+        lambda r: (
+            f"Abstract of a medical study: {r['context']}\n\nQuestion: {r['question']}\n\n"
+            "Write the conclusion of the study."
+        ),
+        lambda r: f"{r['context']}\n\nWhat does this study conclude on the question: {r['question']}",
+    ),
+    answers=each(lambda r: " ".join(r["long_answer"].split())),
+    group=lambda r: r["context"],
+    plain_share=0.8,
+)
+"""What the authors conclude. A record that has a label too is read as RESEARCH unless its source says
+`conclusion=`."""
 
 HEALTH = Kind(
     name="health",
@@ -89,7 +113,7 @@ MEDICAL = Task(
     name="medical",
     description="Answers questions about health, illness, treatment and medical studies, and reads prescriptions "
     "and clinical abbreviations.",
-    kinds=(RESEARCH, HEALTH, ABBREVIATION, PRESCRIPTION),
+    kinds=(RESEARCH, CONCLUSION, HEALTH, ABBREVIATION, PRESCRIPTION),
     template=PromptTemplate(system="You answer medical questions and read medical notes.", single_turn=True),
     card_examples=(
         "My ears have been ringing since the concert, will it go away?",
