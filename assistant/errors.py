@@ -13,7 +13,9 @@ SwapboardError
 │   ├── InvalidRequest          a field is wrong; names it and what is allowed
 │   ├── PromptTooLong           the prompt does not fit the context; gives the counts
 │   └── QueueFull               too many requests wait; says when to retry
-├── NotFound                    no such conversation or turn
+├── NotFound                    no such conversation, turn, document or comparison
+├── DocumentRejected            a file cannot be taken into the library; names it and the reason
+├── NothingRelevant             no passage of the documents fits the question
 ├── StoreUnavailable            the database is locked, full or gone; nothing was saved
 ├── EngineError
 │   ├── EngineStopped           the engine is shutting down
@@ -98,6 +100,16 @@ class QueueFull(RequestError):
 class NotFound(SwapboardError):
     status = 404
     code = "not_found"
+
+
+class DocumentRejected(SwapboardError):
+    status = 400
+    code = "document_rejected"
+
+
+class NothingRelevant(SwapboardError):
+    status = 422
+    code = "nothing_relevant"
 
 
 class StoreUnavailable(SwapboardError):

@@ -53,16 +53,69 @@ class Decoding(Frozen):
     constraint: Literal["span"] | None = None
 
 
+class Passage(Frozen):
+    """A piece of a document that fits a question. `start` and `end` are character offsets in the document's text,
+    `page` counts from 1 where the format has pages, `heading` is the path of headings above it.
+
+    `score` is what it was ranked by, higher is better; only the order has a meaning.
+    """
+
+    id: int
+    document_id: str
+    document: str
+    start: int
+    end: int
+    text: str
+    page: int | None = None
+    heading: str = ""
+    score: float = 0.0
+
+
+class Retrieval(Frozen):
+    """Answer from the documents: from these collections, or from all where none is named.
+
+    `query` is searched for in place of the question.
+    """
+
+    collections: tuple[str, ...] = ()
+    top_k: Annotated[int, Field(ge=1, le=20)] = 4
+    query: str | None = None
+
+
+class Citation(Frozen):
+    """The piece `start` to `end` of an answer rests on the passage of number `passage`, counted from 1 as shown."""
+
+    start: int
+    end: int
+    passage: int
+
+
+class Grounding(Frozen):
+    """How much of an answer stands in the passages it was given: `share` of its content words, in [0, 1].
+
+    `is_found` is False where the answer is to be marked as not found in the documents.
+    """
+
+    share: float
+    is_found: bool
+    citations: tuple[Citation, ...] = ()
+
+
 class ChatRequest(Frozen):
     """One turn. `adapter` is "base", "auto" or a name in the catalogue.
 
-    When `conversation_id` is given, the turn is recorded as the next one of that conversation.
+    When `conversation_id` is given, the turn is recorded as the next one of that conversation. `turn_id` is the id
+    to record it under, one that nothing has yet; None lets the store choose. With `show_prompt` each part tells the
+    exact prompt that was sent.
     """
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     adapter: str = BASE
     decoding: Decoding = Decoding()
     conversation_id: str | None = None
+    retrieval: Retrieval | None = None
+    turn_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    show_prompt: bool = False
 
 
 class CompletionRequest(Frozen):
@@ -164,7 +217,8 @@ class Part(Frozen):
     """One finished step of a reply. `digest` is None for the base.
 
     `scores` has one entry for each token of the answer, the end-of-turn token included, and `prompt_scores` one for
-    each of an echoed prompt; neither is written down with the rest.
+    each of an echoed prompt; neither is written down with the rest. `passages` are those in the prompt, in the order
+    of their numbers, and `grounding` is given where there are any.
     """
 
     route: Route
@@ -174,6 +228,9 @@ class Part(Frozen):
     finish_reason: FinishReason
     usage: Usage
     timing: Timing
+    prompt: str | None = None
+    passages: tuple[Passage, ...] = ()
+    grounding: Grounding | None = None
     scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
     prompt_scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
 
@@ -184,6 +241,7 @@ class PartStarted(Frozen):
     of: int
     route: Route
     digest: str | None
+    passages: tuple[Passage, ...] = ()
 
 
 class TextDelta(Frozen):

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, select, update
 
+from assistant.database.connection import Database
+from assistant.database.tables.conversations import conversations, turns
 from assistant.errors import NotFound
-from assistant.feedback.database import Database
 from assistant.feedback.records import Conversation, Turn, TurnState
-from assistant.feedback.schema import conversations, turns
 from assistant.feedback.transcript import Format, render
 from assistant.messages import ChatRequest, CompletionRequest, Failed, Part
 
@@ -103,7 +103,7 @@ class Store:
             NotFound: the request names a conversation that does not exist.
         """
         now = datetime.now(UTC)
-        turn_id = _new_id()
+        turn_id = (request.turn_id if isinstance(request, ChatRequest) else None) or _new_id()
         is_chat = isinstance(request, ChatRequest)
         conversation_id = request.conversation_id if isinstance(request, ChatRequest) else None
         user_text = request.messages[-1].content if isinstance(request, ChatRequest) else request.text

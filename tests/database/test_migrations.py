@@ -8,9 +8,9 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from assistant.database.connection import MIGRATIONS, Database, newest_revision
+from assistant.database.schema import metadata
 from assistant.errors import SettingsError, StoreUnavailable
-from assistant.feedback.database import MIGRATIONS, Database, newest_revision
-from assistant.feedback.schema import metadata
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(database, monkeypatch, tmp
         "from alembic import op\nrevision = '0001'\ndown_revision = None\n"
         "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('midway')\n"
     )
-    monkeypatch.setattr("assistant.feedback.database.MIGRATIONS", folder)
+    monkeypatch.setattr("assistant.database.connection.MIGRATIONS", folder)
     with pytest.raises(RuntimeError, match="midway"):
         database.migrate()
     with database.reading() as connection:

@@ -1,0 +1,50 @@
+"""The users' documents: collections, their documents, and the passages that are searched."""
+
+from __future__ import annotations
+
+from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, LargeBinary, String, Table, Text, UniqueConstraint
+
+from assistant.database.tables.common import UtcDateTime, metadata
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("collection_id", String(32), ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("media_type", String(127), nullable=False),
+    # SHA-256 of the file as it was given: the same content is not read twice.
+    Column("digest", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    # Where each page begins in the text, for formats that have pages; empty for others.
+    Column("pages", JSON, nullable=False),
+    Column("added_at", UtcDateTime, nullable=False),
+    UniqueConstraint("collection_id", "name", name="uq_documents_name"),
+)
+
+passages = Table(
+    "passages",
+    metadata,
+    # Never used twice, so that (highest id, count) tells every state of the library apart.
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("document_id", String(32), ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("page", Integer),
+    Column("heading", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("tokens", Integer, nullable=False),
+    # float32, little-endian, of unit norm.
+    Column("vector", LargeBinary, nullable=False),
+    Index("ix_passages_document", "document_id", "start"),
+    sqlite_autoincrement=True,
+)
