@@ -25,7 +25,7 @@ POLICY = Kind(
     ),
     instructions=(
         lambda r: (
-            f"Policy: {r['context']}\n\nQuestion: {r['question']}\n\nAnswer with the words of the policy that say it."
+            f"Policy: {r['context']}\n\nQuestion: {r['question']} Answer with the words of the policy that say it."
         ),
         lambda r: f"{r['context']}\n\nWhich words of this policy answer the question: {r['question']}",
     ),

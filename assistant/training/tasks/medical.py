@@ -23,7 +23,7 @@ RESEARCH = Kind(
     ),
     instructions=(
         lambda r: (
-            f"Abstract of a medical study: {r['context']}\n\nQuestion: {r['question']}\n\n"
+            f"Abstract of a medical study: {r['context']}\n\nQuestion: {r['question']} "
             "Answer the question with one word: yes, no or maybe."
         ),
         lambda r: f"{r['context']}\n\nGoing by this study, yes, no or maybe: {r['question']}",
@@ -45,7 +45,7 @@ CONCLUSION = Kind(
     ),
     instructions=(
         lambda r: (
-            f"Abstract of a medical study: {r['context']}\n\nQuestion: {r['question']}\n\n"
+            f"Abstract of a medical study: {r['context']}\n\nQuestion: {r['question']} "
             "Write the conclusion of the study."
         ),
         lambda r: f"{r['context']}\n\nWhat does this study conclude on the question: {r['question']}",

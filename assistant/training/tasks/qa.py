@@ -35,7 +35,7 @@ PASSAGE = Kind(
     ),
     instructions=(
         lambda r: (
-            f"Context: {r['context']}\n\nQuestion: {r['question']}\n\n"
+            f"Context: {r['context']}\n\nQuestion: {r['question']} "
             "Answer the question with a few words copied from the context."
         ),
         lambda r: f"{r['context']}\n\n{r['question']} Answer with the shortest span of the text.",
