@@ -1,0 +1,103 @@
+"""Which passages share the words of a question: BM25. The only file that touches bm25s and PyStemmer."""
+
+from __future__ import annotations
+
+import logging
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+
+import bm25s
+import numpy as np
+import Stemmer
+from bm25s.stopwords import STOPWORDS_EN_PLUS
+from numpy.typing import NDArray
+
+WORD = re.compile(r"\w+")
+STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
+
+# The library lets its notes of every call through, whatever level the application asked for.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
+
+
+class KeywordIndex:
+    """BM25 over a fixed set of passages. It never changes, so searches need no lock; `updated` makes the next one.
+
+    The score is Lucene's (Kamphuis et al., 2020, "Which BM25 Do You Mean?"), k1 1.5 and b 0.75, over the stems
+    (Snowball, English) of lower-cased words that are no stop words.
+
+    Args:
+        ids: ids of the passages, ascending: (n,).
+        texts: their texts.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], texts: Sequence[str]) -> None:
+        self._index({}, {}, ids, texts)
+
+    def updated(self, ids: NDArray[np.int64], texts: Sequence[str]) -> KeywordIndex:
+        """The index of these passages; only words of new ones are read, as the text behind an id never changes.
+
+        The scores are computed anew: each depends on how often a word is in all passages.
+        """
+        other = KeywordIndex.__new__(KeywordIndex)
+        other._index(self._words, dict(self._vocabulary), ids, texts)
+        return other
+
+    def _index(
+        self, known: dict[int, array[int]], vocabulary: dict[str, int], ids: NDArray[np.int64], texts: Sequence[str]
+    ) -> None:
+        self.ids = ids
+        new = [place for place, id in enumerate(ids.tolist()) if id not in known]
+        read = dict(zip(new, stems(texts[place] for place in new), strict=True))
+        self._words: dict[int, array[int]] = {
+            id: known[id]
+            if id in known
+            else array("i", (vocabulary.setdefault(s, len(vocabulary)) for s in read[place]))
+            for place, id in enumerate(ids.tolist())
+        }
+        self._vocabulary = vocabulary
+        self._bm25: bm25s.BM25 | None = None
+        if any(self._words.values()):
+            self._bm25 = bm25s.BM25()
+            words = list(self._words.values())
+            self._bm25.index((words, vocabulary), create_empty_token=False, show_progress=False)
+
+    def search(self, query: str, count: int, allowed: NDArray[np.bool_] | None = None) -> dict[int, float]:
+        """At most `count` passage ids with their scores, best first; of equals the lower id leads.
+
+        Only passages that share a word with the query are found.
+
+        Args:
+            allowed: for each of `ids`, whether it may be found: (n,); None for all.
+        """
+        words = [self._vocabulary[stem] for stem in next(stems([query])) if stem in self._vocabulary]
+        if self._bm25 is None or not words:
+            return {}
+        found = self._bm25.retrieve([words], k=min(count, len(self.ids)), weight_mask=allowed, show_progress=False)
+        ids = self.ids[found.documents[0]].tolist()
+        hits = [(id, score) for id, score in zip(ids, found.scores[0].tolist(), strict=True) if score > 0]
+        return dict(sorted(hits, key=lambda hit: (-hit[1], hit[0])))
+
+    def coverage(self, query: str, id: int) -> float:
+        """How much of what the query asks stands in a passage: the share of its stems there, the rare ones weighing
+        more (inverse document frequency, as in the score), in [0, 1]. 0 for a query of stop words only."""
+        asked = {stem: self._weight(stem) for stem in next(stems([query]))}
+        held = set(self._words[id])
+        found = sum(weight for stem, weight in asked.items() if self._vocabulary.get(stem) in held)
+        return found / sum(asked.values()) if asked else 0.0
+
+    def _weight(self, stem: str) -> float:
+        holding = 0
+        if self._bm25 is not None and stem in self._vocabulary:
+            starts = self._bm25.scores["indptr"]
+            word = self._vocabulary[stem]
+            holding = int(starts[word + 1] - starts[word])
+        return float(np.log(1 + (len(self.ids) - holding + 0.5) / (holding + 0.5)))
+
+
+def stems(texts: Iterable[str]) -> Iterator[list[str]]:
+    """For each text the stems of its words, in order, without stop words."""
+    # Not safe to share between threads, and made in microseconds.
+    stemmer = Stemmer.Stemmer("english")
+    for text in texts:
+        yield stemmer.stemWords([word for word in WORD.findall(text.lower()) if word not in STOP_WORDS])
