@@ -6,6 +6,9 @@ from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, LargeBinary, St
 
 from assistant.database.tables.common import UtcDateTime, metadata
 
+FIRST_COLLECTION = "0" * 32
+"""Its migration makes it, so that there is always a collection to add to."""
+
 collections = Table(
     "collections",
     metadata,
@@ -27,6 +30,8 @@ documents = Table(
     Column("text", Text, nullable=False),
     # Where each page begins in the text, for formats that have pages; empty for others.
     Column("pages", JSON, nullable=False),
+    # What made the vectors of its passages: those of two embedders cannot be compared.
+    Column("embedder", String(255), nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_id", "name", name="uq_documents_name"),
 )

@@ -1,5 +1,7 @@
 """Collections, documents and passages."""
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -8,12 +10,14 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.create_table(
+    collections = op.create_table(
         "collections",
         sa.Column("id", sa.String(32), primary_key=True),
         sa.Column("name", sa.String(255), nullable=False, unique=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
+    first = {"id": "0" * 32, "name": "Documents", "created_at": datetime.now(UTC)}
+    op.bulk_insert(collections, [first])
     op.create_table(
         "documents",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -24,6 +28,7 @@ def upgrade() -> None:
         sa.Column("size", sa.Integer, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("pages", sa.JSON, nullable=False),
+        sa.Column("embedder", sa.String(255), nullable=False),
         sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
         sa.UniqueConstraint("collection_id", "name", name="uq_documents_name"),
     )
