@@ -12,7 +12,7 @@ from typing import Literal
 from assistant.api.connection import Json
 from assistant.api.errors import TurnFailed
 from assistant.api.logprobs import chat_logprobs, text_logprobs, width
-from assistant.api.merge import merged
+from assistant.merge import merged
 from assistant.messages import Done, Failed, Part, PartStarted, StreamEvent, TextDelta, TokenScore, Usage
 
 PART_BREAK = "\n\n"

@@ -15,6 +15,8 @@ batches = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("state", String(16), nullable=False),
+    # What every row asks, but for its question and references.
+    Column("template", JSON, nullable=False),
     Index("ix_batches_owner", "owner", "created_at"),
 )
 
@@ -33,6 +35,8 @@ comparisons = Table(
     Column("request", JSON, nullable=False),
     Column("blind", Boolean, nullable=False),
     Column("revealed_at", UtcDateTime),
+    # Why a row of a batch could not be asked at all; what became of each answer is with its turn.
+    Column("error", Text),
     Index("ix_comparisons_owner", "owner", "created_at"),
     Index("ix_comparisons_batch", "batch_id", "position"),
 )
@@ -41,7 +45,7 @@ columns = Table(
     "comparison_columns",
     metadata,
     Column("comparison_id", String(32), ForeignKey("comparisons.id", ondelete="CASCADE"), primary_key=True),
-    # As asked for, from 0; `shown` is its place on the screen, which a blind comparison shuffles.
+    # As asked for, from 0; `shown` is its place from the left, which a blind comparison shuffles.
     Column("position", Integer, primary_key=True),
     Column("shown", Integer, nullable=False),
     Column("mode", String(16), nullable=False),

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
         sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("template", sa.JSON, nullable=False),
     )
     op.create_index("ix_batches_owner", "batches", ["owner", "created_at"])
     op.create_table(
@@ -31,6 +32,7 @@ def upgrade() -> None:
         sa.Column("request", sa.JSON, nullable=False),
         sa.Column("blind", sa.Boolean, nullable=False),
         sa.Column("revealed_at", sa.DateTime(timezone=True)),
+        sa.Column("error", sa.Text),
     )
     op.create_index("ix_comparisons_owner", "comparisons", ["owner", "created_at"])
     op.create_index("ix_comparisons_batch", "comparisons", ["batch_id", "position"])

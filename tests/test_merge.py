@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 import pytest
 
-from assistant.api.merge import merged
+from assistant.merge import merged
 
 
 class Source:

@@ -1,0 +1,76 @@
+"""One question to every contestant at once: all columns run in one mixed batch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from assistant.comparison.events import ColumnEvent, ComparisonDone, ComparisonEvent, ComparisonStarted
+from assistant.comparison.request import ComparisonRequest
+from assistant.errors import NotFound, StoreUnavailable
+from assistant.feedback.comparisons import ComparisonStore, Seat
+from assistant.feedback.hiding import hidden_event
+from assistant.merge import merged
+from assistant.messages import StreamEvent
+from assistant.service import ChatService
+
+log = logging.getLogger(__name__)
+
+
+class Comparator:
+    """Every column is a turn of the service, recorded as such; the comparison says which belong together."""
+
+    def __init__(self, service: ChatService, store: ComparisonStore) -> None:
+        self.service = service
+        self.store = store
+
+    async def run(self, request: ComparisonRequest, owner: str) -> AsyncGenerator[ComparisonEvent, None]:
+        """Answer in all columns: see `assistant.comparison.events`. Closing the stream cancels what still runs.
+
+        Raises:
+            StoreUnavailable: nothing was asked, or the end of it could not be recorded.
+        """
+        request = settled(request)
+        comparison_id, seats = await asyncio.to_thread(
+            self.store.begin,
+            owner,
+            request.question,
+            request.model_dump(mode="json", exclude_unset=True),
+            [(one.mode, one.adapter) for one in request.contestants],
+            request.blind,
+        )
+        try:
+            order = tuple(seat.position for seat in sorted(seats, key=lambda seat: seat.shown))
+            yield ComparisonStarted(id=comparison_id, order=None if request.blind else order)
+            async with aclosing(self.ask(request, seats)) as events:
+                async for seat, event in events:
+                    told = hidden_event(event) if request.blind else event
+                    yield ColumnEvent(column=seat.shown, event=told)
+        except (asyncio.CancelledError, GeneratorExit):
+            await asyncio.shield(self._record_stop(comparison_id))
+            raise
+        await asyncio.to_thread(self.store.finish, comparison_id)
+        yield ComparisonDone(id=comparison_id)
+
+    async def ask(
+        self, request: ComparisonRequest, seats: tuple[Seat, ...]
+    ) -> AsyncGenerator[tuple[Seat, StreamEvent], None]:
+        """The events of these columns as they come; the request's seed has been settled."""
+        turns = [self.service.reply(request.turn(seat.position, seat.turn_id)) for seat in seats]
+        async with aclosing(merged(turns)) as events:
+            async for index, event in events:
+                yield seats[index], event
+
+    async def _record_stop(self, comparison_id: str) -> None:
+        try:
+            await asyncio.to_thread(self.store.finish, comparison_id, "cancelled")
+        except (StoreUnavailable, NotFound) as error:
+            log.error("comparison %s was stopped, which could not be recorded: %s", comparison_id, error)
+
+
+def settled(request: ComparisonRequest) -> ComparisonRequest:
+    """The request with a seed, drawn where it has none, so that what is recorded can be run again."""
+    return request if request.seed is not None else request.model_copy(update={"seed": secrets.randbits(32)})
