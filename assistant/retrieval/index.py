@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 EXACT_BELOW = 32_768
-"""Passages up to which every vector is compared. 32,768 vectors of 384 numbers are read in a few milliseconds on one
-core, less than it takes to embed the question; a graph would only lose neighbours, and take long to build."""
+"""Passages up to which every vector is compared. On one core that takes as long as embedding the question; sorting the
+vectors into lists would only lose neighbours."""
 
-LINKS = 16
-"""Neighbours of each vector in the graph (M of Malkov and Yashunin, 2018, arXiv:1603.09320)."""
+PROBED = 32
+"""Lists that are read for one question, those with the nearest centres."""
 
-BUILD_BREADTH, SEARCH_BREADTH = 80, 128
-"""Candidates looked at while building and while searching (efConstruction and efSearch there)."""
-
-MOST_DEAD = 0.2
-"""Share of removed vectors above which the graph is built anew: they are still walked through, and take memory."""
+TRAINED_ON = 64
+"""Vectors that each list's centre is learnt from, at most: more take longer and place it no better."""
 
 
 class VectorIndex:
     """The vectors of a fixed set of passages. It never changes, so searches need no lock; `updated` makes the next one.
 
-    Up to `exact_below` vectors every one is compared; above, a graph (HNSW) is walked, which finds nearly all.
+    Up to `exact_below` vectors every one is compared; above, they lie in lists by the nearest of √n centres (inverted
+    file, IVF), and only the nearest lists are read.
 
     Args:
         ids: ids of the passages, ascending: (n,).
@@ -33,38 +34,40 @@ class VectorIndex:
     def __init__(self, ids: NDArray[np.int64], vectors: NDArray[np.float32], exact_below: int = EXACT_BELOW) -> None:
         self.ids = ids
         self.exact_below = exact_below
-        self._stored_ids = ids
-        self._alive: NDArray[np.intp] | None = None  # where the passages lie in the graph, when some in it were removed
-        self._graph = _graph(vectors.shape[1]) if len(ids) > exact_below else None
-        self._exact = faiss.downcast_index(self._graph.storage) if self._graph else faiss.IndexFlatIP(vectors.shape[1])
-        (self._graph or self._exact).add(vectors)
+        self._sorted_at = len(ids)
+        # faiss's type stubs are behind its library.
+        self._index: Any = _lists(vectors) if len(ids) > exact_below else _plain(vectors.shape[1])
+        self._index.add_with_ids(vectors, ids)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def dimensions(self) -> int:
-        return int(self._exact.d)
+        return int(self._index.d)
 
     @property
     def is_exact(self) -> bool:
-        return self._graph is None
+        return not isinstance(self._index, faiss.IndexIVF)
 
     def updated(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> VectorIndex:
-        """The index of these passages. A graph is copied and only what is new is added to it, unless too much of it
-        is gone; the vector behind an id never changes."""
-        is_new = ~np.isin(ids, self._stored_ids)
-        stored_ids = np.concatenate([self._stored_ids, ids[is_new]])
-        dead = 1 - len(ids) / max(len(stored_ids), 1)
-        is_ordered = bool(np.all(np.diff(stored_ids) > 0))
-        if self._graph is None or len(ids) <= self.exact_below or dead > MOST_DEAD or not is_ordered:
+        """The index of these passages: a copy of this one without what is gone and with what is new. The vector behind
+        an id is taken never to change.
+
+        It is made from scratch where the size asks for the other kind, or is twice or half what the centres were
+        learnt from.
+        """
+        is_exact = len(ids) <= self.exact_below
+        if is_exact != self.is_exact or not (is_exact or self._sorted_at / 2 < len(ids) < self._sorted_at * 2):
             return VectorIndex(ids, vectors, self.exact_below)
         other = VectorIndex.__new__(VectorIndex)
-        other.ids, other.exact_below, other._stored_ids = ids, self.exact_below, stored_ids
-        other._alive = np.searchsorted(stored_ids, ids) if dead else None
-        other._graph = faiss.clone_index(self._graph)
-        other._exact = faiss.downcast_index(other._graph.storage)
-        other._graph.add(vectors[is_new])
+        other.ids, other.exact_below, other._sorted_at = ids, self.exact_below, self._sorted_at
+        other._index = faiss.clone_index(self._index)
+        gone = np.setdiff1d(self.ids, ids, assume_unique=True)
+        if len(gone):
+            other._index.remove_ids(faiss.IDSelectorArray(gone))
+        is_new = ~np.isin(ids, self.ids, assume_unique=True)
+        other._index.add_with_ids(vectors[is_new], ids[is_new])
         return other
 
     def search(
@@ -80,31 +83,39 @@ class VectorIndex:
         count = min(count, choices)
         if not count:
             return {}
-        selector = None if allowed is None and self._alive is None else self._selector(allowed)
-        if self._graph is None or choices <= self.exact_below:
-            # Few of many: the graph would be left with hardly any way through.
-            found = self._exact.search(vector[None], count, params=faiss.SearchParameters(sel=selector))
+        options: dict[str, Any] = {} if allowed is None else {"sel": _selector(self.ids[allowed])}
+        if self.is_exact:
+            parameters: Any = faiss.SearchParameters(**options)
         else:
-            breadth = max(SEARCH_BREADTH, 2 * count)
-            parameters = faiss.SearchParametersHNSW(efSearch=breadth, sel=selector)
-            found = self._graph.search(vector[None], count, params=parameters)
-        similarities, places = found[0][0].tolist(), found[1][0].tolist()
-        hits = [(int(self._stored_ids[place]), s) for place, s in zip(places, similarities, strict=True) if place >= 0]
+            # Few of many may all lie in lists that are far away, and are compared as fast as they would be alone.
+            probed = self._index.nlist if choices <= self.exact_below else PROBED
+            parameters = faiss.SearchParametersIVF(nprobe=probed, **options)
+        similarities, ids = self._index.search(vector[None], count, params=parameters)
+        hits = [(id, s) for id, s in zip(ids[0].tolist(), similarities[0].tolist(), strict=True) if id >= 0]
         return dict(sorted(hits, key=lambda hit: (-hit[1], hit[0])))
 
-    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors of passages of this index: (len(ids), d)."""
-        return self._exact.reconstruct_batch(np.searchsorted(self._stored_ids, ids))  # type: ignore[no-any-return]
-
-    def _selector(self, allowed: NDArray[np.bool_] | None) -> faiss.IDSelector:
-        """What faiss is to look at, one bit for each stored vector."""
-        may = np.zeros(len(self._stored_ids), dtype=np.bool_)
-        alive = slice(None) if self._alive is None else self._alive
-        may[alive] = True if allowed is None else allowed
-        return faiss.IDSelectorBitmap(np.packbits(may, bitorder="little"))
+    def vector(self, id: int) -> NDArray[np.float32]:
+        """The vector of a passage of this index: (d,)."""
+        return np.asarray(self._index.reconstruct(id), dtype=np.float32)
 
 
-def _graph(dimensions: int) -> faiss.IndexHNSWFlat:
-    graph = faiss.IndexHNSWFlat(dimensions, LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = BUILD_BREADTH
-    return graph
+def _plain(dimensions: int) -> Any:
+    return faiss.IndexIDMap2(faiss.IndexFlatIP(dimensions))
+
+
+def _lists(vectors: NDArray[np.float32]) -> Any:
+    dimensions = vectors.shape[1]
+    lists = faiss.IndexIVFFlat(
+        faiss.IndexFlatIP(dimensions), dimensions, math.isqrt(len(vectors)), faiss.METRIC_INNER_PRODUCT
+    )
+    lists.cp.max_points_per_centroid = TRAINED_ON
+    lists.set_direct_map_type(faiss.DirectMap.Hashtable)  # finds a vector by its id
+    lists.train(vectors)
+    return lists
+
+
+def _selector(ids: NDArray[np.int64]) -> Any:
+    """What faiss is to look at: one bit for each id up to the highest."""
+    bits = np.zeros(int(ids[-1]) + 1, dtype=np.bool_)
+    bits[ids] = True
+    return faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))

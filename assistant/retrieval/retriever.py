@@ -186,12 +186,9 @@ def fuse(*rankings: Iterable[int]) -> dict[int, float]:
 
 def without_copies(passages: Iterable[Passage], index: VectorIndex) -> Iterator[Passage]:
     """Of passages that say the same, the first. Each is looked at only when it is asked for."""
-    kept: list[Passage] = []
-    vectors = np.zeros((0, index.dimensions), dtype=np.float32)
+    kept: list[tuple[Passage, NDArray[np.float32]]] = []
     for passage in passages:
-        vector = index.vectors(np.asarray([passage.id]))
-        similarities = (vectors @ vector[0]).tolist()
-        if not any(is_duplicate(passage.text, k.text, s) for k, s in zip(kept, similarities, strict=True)):
-            kept.append(passage)
-            vectors = np.concatenate([vectors, vector])
+        vector = index.vector(passage.id)
+        if not any(is_duplicate(passage.text, other.text, float(vector @ its)) for other, its in kept):
+            kept.append((passage, vector))
             yield passage
