@@ -25,6 +25,7 @@ from typing import Any
 
 from assistant.catalog import Catalog
 from assistant.errors import EvaluationError
+from assistant.measures.em_f1 import normalise
 from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, Done, Message
 from assistant.service import ChatService
 from assistant.settings import load_settings
@@ -32,7 +33,6 @@ from assistant.training.data import sample
 from eval.ask import ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
-from eval.metrics.em_f1 import normalise
 from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.session import measured_service

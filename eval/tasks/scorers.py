@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from assistant.errors import EvaluationError
+from assistant.measures.em_f1 import exact_match, raw_match, token_f1
+from assistant.measures.rouge import METRICS as ROUGE
+from assistant.measures.rouge import rouge
 from assistant.messages import Part, TokenScore
 from assistant.training.tasks.task import Record
 from eval.metrics.bootstrap import Statistics, means
 from eval.metrics.calibration import calibration
 from eval.metrics.classification import METRICS as LABEL_METRICS
 from eval.metrics.classification import classification
-from eval.metrics.em_f1 import exact_match, raw_match, token_f1
-from eval.metrics.rouge import METRICS as ROUGE
-from eval.metrics.rouge import rouge
 from eval.metrics.translation import METRICS as CORPUS_METRICS
 from eval.metrics.translation import translation
 

@@ -11,13 +11,13 @@ from sacrebleu.metrics.chrf import CHRF
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 from assistant.errors import EvaluationError
+from assistant.measures.em_f1 import exact_match, normalise, raw_match, token_f1
+from assistant.measures.rouge import rouge
 from eval.metrics.bootstrap import Statistics, means, measure, measure_mean
 from eval.metrics.calibration import calibration
 from eval.metrics.classification import classification, confusion
-from eval.metrics.em_f1 import exact_match, normalise, raw_match, token_f1
 from eval.metrics.paired import mcnemar, paired_bootstrap
 from eval.metrics.perplexity import perplexity
-from eval.metrics.rouge import rouge
 from eval.metrics.translation import translation
 
 
