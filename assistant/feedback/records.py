@@ -17,7 +17,8 @@ class Turn:
     """One question and what came of it.
 
     `request` is the whole request as it was sent, `adapter` what it asked for; what answered is in `parts`.
-    `position` counts the shown turns of the conversation from 0.
+    `position` counts the shown turns of the conversation from 0. `liked` is the thumb of the conversation's owner, see
+    `assistant.feedback.votes`; it is None for a turn that was read on its own.
     """
 
     id: str
@@ -35,7 +36,7 @@ class Turn:
     base_digest: str
     error_code: str | None
     error_message: str | None
-    liked: bool | None
+    liked: bool | None = None
 
     @property
     def text(self) -> str:

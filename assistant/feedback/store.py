@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, case, delete, func, insert, or_, s
 
 from assistant.database.connection import Database
 from assistant.database.tables.conversations import conversations, turns
+from assistant.database.tables.votes import votes
 from assistant.errors import NotFound
 from assistant.feedback.records import Conversation, Turn, TurnState
 from assistant.feedback.transcript import Format, render
@@ -62,10 +63,12 @@ class Store:
             return [Conversation(**row._mapping) for row in connection.execute(query)]
 
     def conversation(self, conversation_id: str, owner: str) -> Conversation:
-        """The conversation with its shown turns. Raises NotFound."""
+        """The conversation with its shown turns, and the owner's thumbs. Raises NotFound."""
         mine = select(conversations).where(_is(conversation_id, owner))
+        said = and_(votes.c.turn_id == turns.c.id, votes.c.voter == owner, votes.c.superseded_at.is_(None))
         shown = (
-            select(turns)
+            select(turns, votes.c.ballot)
+            .select_from(turns.outerjoin(votes, said))
             .where(turns.c.conversation_id == conversation_id, turns.c.removed_at.is_(None))
             .order_by(turns.c.position)
         )
@@ -153,26 +156,17 @@ class Store:
                 _found(connection.scalar(select(func.count()).where(turns.c.id == turn_id)) or 0, "turn", turn_id)
 
     def turn(self, turn_id: str) -> Turn:
-        """One turn, whoever asked it. Raises NotFound."""
+        """One turn, whoever asked it; so with nobody's thumb. Raises NotFound."""
         with self.database.reading() as connection:
             row = connection.execute(select(turns).where(turns.c.id == turn_id)).one_or_none()
         if row is None:
             raise NotFound(f"no turn {turn_id!r}")
         return _turn(row)
 
-    def like(self, turn_id: str, owner: str, liked: bool | None) -> None:
-        """Thumb up, down, or taken back. Raises NotFound for a turn that is in no conversation of the owner."""
-        mine = select(conversations.c.id).where(conversations.c.owner == owner)
-        with self.database.writing() as connection:
-            result = connection.execute(
-                update(turns).where(turns.c.id == turn_id, turns.c.conversation_id.in_(mine)).values(liked=liked)
-            )
-            _found(result.rowcount, "turn", turn_id)
-
     def remove_turns_from(self, conversation_id: str, owner: str, position: int) -> int:
         """Hide the turns from `position` on, as undo, retry and edit want; returns how many.
 
-        They stay in the database, with their likes. Raises NotFound for the conversation.
+        They stay in the database, with what was said of them. Raises NotFound for the conversation.
         """
         with self.database.writing() as connection:
             found = connection.scalar(select(func.count()).where(_is(conversation_id, owner)))
@@ -229,7 +223,9 @@ def _next_position(connection: Connection, conversation_id: str, user_text: str,
 
 def _turn(row: Row[Any]) -> Turn:
     fields = dict(row._mapping)
-    return Turn(**{**fields, "parts": tuple(Part.model_validate(part) for part in fields["parts"])})
+    ballot = fields.pop("ballot", None) or {}
+    parts = tuple(Part.model_validate(part) for part in fields["parts"])
+    return Turn(**{**fields, "parts": parts, "liked": ballot.get("thumb")})
 
 
 def _is(conversation_id: str, owner: str) -> Any:

@@ -12,6 +12,7 @@ import gradio as gr
 from assistant.errors import InvalidRequest, NotFound, SwapboardError
 from assistant.feedback.records import Conversation
 from assistant.feedback.store import Store
+from assistant.feedback.votes import Rating, VoteStore
 from assistant.messages import AUTO, ChatRequest, Message
 from assistant.service import ChatService
 from assistant.ui import render
@@ -34,6 +35,7 @@ class ChatTab:
     def __init__(self, service: ChatService, store: Store) -> None:
         self.service = service
         self.store = store
+        self.votes = VoteStore(store.database)
         self.live = LiveReplies(service)
         self.views = Views()
         self.presence = Presence(self.live.stop_all)
@@ -116,9 +118,13 @@ class ChatTab:
         try:
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
             turn = conversation.turns[_place(event)]
-            await asyncio.to_thread(self.store.like, turn.id, visitor.owner, liked)
+            await asyncio.to_thread(self._rate, visitor.owner, turn.id, liked)
         except SwapboardError as error:
             tell(error, "Your rating was not kept")
+
+    def _rate(self, owner: str, turn_id: str, thumb: bool | None) -> None:
+        said = self.votes.rating(owner, turn_id) or Rating(turn_id=turn_id)
+        self.votes.rate(owner, said.model_copy(update={"thumb": thumb}))
 
     async def _show_defaults(self, name: str) -> list[Any]:
         usable = {status.adapter.name: status.adapter for status in self.service.adapters()}

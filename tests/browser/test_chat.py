@@ -192,12 +192,12 @@ async def test_a_like_is_kept_and_shown_again(page, server):
     await until(lambda: _liked(server) == [None])
 
 
-LAST_LIKE = "select liked from turns order by created_at desc limit 1"
+LAST_VOTE = "select ballot ->> '$.thumb' from votes order by created_at desc limit 1"
 
 
 def _liked(server: PageServer) -> list[bool | None]:
     with server.store.database.reading() as connection:
-        return [bool(row[0]) if row[0] is not None else None for row in connection.exec_driver_sql(LAST_LIKE)]
+        return [bool(row[0]) if row[0] is not None else None for row in connection.exec_driver_sql(LAST_VOTE)]
 
 
 async def test_copy_takes_the_answer_without_its_label(page):

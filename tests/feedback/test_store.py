@@ -167,13 +167,12 @@ def test_another_owner_sees_and_changes_nothing(store):
         lambda: store.delete_conversation(conversation.id, "bob"),
         lambda: store.export_conversation(conversation.id, "bob", "json"),
         lambda: store.remove_turns_from(conversation.id, "bob", 0),
-        lambda: store.like(turn_id, "bob", True),
     ):
         with pytest.raises(NotFound):
             attempt()
     assert store.conversations("bob") == []
     kept = store.conversation(conversation.id, "ann")
-    assert kept.title == "Mine" and kept.turns[0].liked is None
+    assert kept.title == "Mine" and kept.turns[0].id == turn_id
 
 
 def test_the_newest_activity_comes_first(store):
@@ -218,17 +217,6 @@ def test_a_retried_turn_is_hidden_but_kept_and_its_place_is_free_again(store):
     assert [(t.id, t.position) for t in shown] == [(ids[0], 0), (again, 1)]
     assert store.turn(ids[1]).user_text == "two" and store.turn(ids[1]).removed_at is not None
     assert store.remove_turns_from(conversation.id, "ann", 5) == 0
-
-
-def test_a_like_can_be_given_turned_and_taken_back(store):
-    conversation = store.create_conversation("ann")
-    turn_id = store.begin_turn(ask("x", conversation.id), BASE_DIGEST)
-    for liked in (True, False, None):
-        store.like(turn_id, "ann", liked)
-        assert store.turn(turn_id).liked is liked
-    outside = store.begin_turn(ask("x"), BASE_DIGEST)
-    with pytest.raises(NotFound):
-        store.like(outside, "ann", True)
 
 
 def test_the_next_request_carries_on_what_was_answered(store):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, Column, ForeignKey, Index, Integer, String, Table, Text
 
 from assistant.database.tables.common import UtcDateTime, metadata
 
@@ -36,7 +36,6 @@ turns = Table(
     Column("base_digest", String(64), nullable=False),
     Column("error_code", String(64)),
     Column("error_message", Text),
-    Column("liked", Boolean),
     Index("ix_turns_state", "state"),
 )
 

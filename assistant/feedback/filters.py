@@ -1,0 +1,42 @@
+"""Which votes are meant."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from assistant.feedback.ballots import Case, Ranking
+from assistant.messages import Frozen
+
+
+class Filters(Frozen):
+    """All that is given must fit; None asks for nothing. `until` itself is not included.
+
+    `adapters` wants one of them among the answers; `text` stands anywhere in question, answers, comment or
+    correction, whatever the case; `tags` must all be there; `blind` is whether names were hidden at the vote.
+    """
+
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    voter: str | None = None
+    kind: Literal["ranking", "rating"] | None = None
+    adapters: frozenset[str] | None = None
+    text: str | None = None
+    tags: frozenset[str] = frozenset()
+    blind: bool | None = None
+
+    def fits(self, case: Case) -> bool:
+        """Those of the conditions that need the answers; the rest is asked of the database."""
+        ballot = case.vote.ballot
+        if self.adapters is not None and not any(
+            self.adapters.intersection(answer.adapter.split("+")) for answer in case.answers
+        ):
+            return False
+        if not self.tags <= set(ballot.tags):
+            return False
+        if self.text is None:
+            return True
+        said = "" if isinstance(ballot, Ranking) else ballot.correction or ""
+        texts = [case.question, *(answer.text for answer in case.answers), ballot.comment, said]
+        return any(self.text.casefold() in text.casefold() for text in texts)
