@@ -26,8 +26,7 @@ def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
-        # The embedder takes seconds to load; the first Auto message should not wait for it.
-        threading.Thread(target=service.router.route, args=("hello",), daemon=True).start()
+        threading.Thread(target=warm_up, args=(service,), daemon=True).start()
         yield
         await service.stop()
         store.close()
@@ -35,6 +34,12 @@ def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI
     app = FastAPI(title="Swapboard", lifespan=lifespan)
     install(app, service, settings.max_upload_bytes)
     return mount_page(app, service, store, settings.max_upload_bytes)
+
+
+def warm_up(service: ChatService) -> None:
+    """What takes seconds, before the first message needs it: the embedder for Auto, the index for the documents."""
+    service.router.route("hello")
+    service.retriever.refresh()
 
 
 def main() -> None:

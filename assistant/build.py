@@ -12,6 +12,8 @@ from assistant.catalog import Catalog
 from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
+from assistant.retrieval.library import Library
+from assistant.retrieval.retriever import Retriever
 from assistant.routing.router import Router
 from assistant.service import ChatService
 from assistant.settings import Settings
@@ -59,4 +61,9 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         adapters=lambda: [adapter for adapter in catalog.adapters() if adapter.is_usable],
         threshold=settings.router_threshold,
     )
-    return ChatService(catalog, intake, backend, Prompter(base.tokenizer), router, store)
+    prompter = Prompter(base.tokenizer)
+    library = Library(
+        store.database, embedder.embed, lambda text: len(prompter.encode(text)), embedder=settings.embedder
+    )
+    retriever = Retriever(library, embedder.embed)
+    return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)

@@ -113,6 +113,11 @@ class Adapter:
         """Then `rank` is the number of its virtual tokens."""
         return self.type in SOFT_PROMPTS
 
+    @property
+    def virtual_tokens(self) -> int:
+        """How many tokens of the context it takes for itself."""
+        return (self.rank or 0) if self.is_soft_prompt else 0
+
 
 class Catalog:
     """All adapters of one folder. Thread-safe; a folder is read again only when its files changed."""

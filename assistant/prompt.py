@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
 
-from assistant.messages import Message, PromptTemplate
+from assistant.messages import Message, PromptTemplate, Role
+
+COMMON_FRAMES = r"<\|[^<>|\n]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
+"""Marks of conversations that many models have read, whichever the base is."""
 
 
 class Prompter:
@@ -16,18 +21,40 @@ class Prompter:
         self.tokenizer = tokenizer
 
     def render(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> list[int]:
-        """Token ids of the conversation, ending where the assistant's next words begin.
+        """Token ids of the conversation, as `write` puts it."""
+        return self.encode(self.write(messages, template))
+
+    def write(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> str:
+        """The conversation as one text, ending where the assistant's next words begin.
 
         With a `template`, every user message is wrapped by it, its system message leads unless the
         conversation brings one of its own, and a single-turn one leaves out all but the last message.
         """
         turns = [turn.model_dump() for turn in apply_template(messages, template)]
-        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return self.encode(str(text))
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of raw text; nothing is added to it."""
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def disarm(self, text: str) -> str:
+        """The text with nothing in it that frames a conversation, for this base or for others: `(im_end)` is left of
+        `<|im_end|>`."""
+        return self._frame.sub(_bare, text)
+
+    @cached_property
+    def _frame(self) -> re.Pattern[str]:
+        """The tokens that stand for themselves, the chat template's marks, and those of other families of models."""
+        tokens = {token for token in self.tokenizer.get_added_vocab() if token.strip()}
+        own = sorted(tokens | self._marks(), key=len, reverse=True)
+        return re.compile("|".join([*map(re.escape, own), COMMON_FRAMES]), re.IGNORECASE)
+
+    def _marks(self) -> set[str]:
+        """Words of the chat template that no text has by accident: those with a bracket, a bar or a number sign."""
+        said = "\N{OBJECT REPLACEMENT CHARACTER}"
+        roles: tuple[Role, ...] = ("system", "user", "assistant", "user")
+        frame = self.write([Message(role=role, content=said) for role in roles])
+        return {word for word in frame.replace(said, " ").split() if re.search(r"[<>\[\]{}|#]", word)}
 
     def render_example(
         self, messages: Sequence[Message], template: PromptTemplate | None = None
@@ -40,6 +67,11 @@ class Prompter:
             raise ValueError(f"the last message of an example must be the assistant's, not {messages[-1].role!r}")
         answer = self.encode(messages[-1].content)
         return self.render(messages[:-1], template), [*answer, self.tokenizer.eos_token_id]
+
+
+def _bare(frame: re.Match[str]) -> str:
+    word = re.sub(r"^\W+|\W+$", "", frame.group())
+    return f"({word})" if word else " "
 
 
 def apply_template(messages: Sequence[Message], template: PromptTemplate | None) -> list[Message]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from safetensors.numpy import save_file
 
 from assistant.backends.base import BackendStats, Generation, Residency
 from assistant.catalog import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Adapter, Catalog, check_name
-from assistant.errors import AdapterConflict, NotFound, PromptTooLong
+from assistant.errors import AdapterConflict, NotFound, NothingRelevant, PromptTooLong
 from assistant.messages import (
     BASE,
     ChatRequest,
@@ -22,7 +23,9 @@ from assistant.messages import (
     Finished,
     Message,
     Part,
+    Passage,
     PromptTemplate,
+    Retrieval,
     Route,
     Scored,
     Timing,
@@ -31,6 +34,8 @@ from assistant.messages import (
     Usage,
 )
 from assistant.prompt import apply_template
+from assistant.retrieval.library import Library
+from assistant.retrieval.retriever import Retriever
 from assistant.service import ChatService
 
 
@@ -54,12 +59,46 @@ def write_adapter(folder: Path, rank: int = 2, task: str = "sentiment", fill: fl
 class CharPrompter:
     """One token per character; a chat is `<role>text` for each message, then `<assistant>`."""
 
-    def render(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> list[int]:
+    def write(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> str:
         turns = apply_template(messages, template)
-        return self.encode("".join(f"<{turn.role}>{turn.content}" for turn in turns) + "<assistant>")
+        return "".join(f"<{turn.role}>{turn.content}" for turn in turns) + "<assistant>"
+
+    def render(self, messages: Sequence[Message], template: PromptTemplate | None = None) -> list[int]:
+        return self.encode(self.write(messages, template))
+
+    def render_example(
+        self, messages: Sequence[Message], template: PromptTemplate | None = None
+    ) -> tuple[list[int], list[int]]:
+        return self.render(messages[:-1], template), self.encode(messages[-1].content)
 
     def encode(self, text: str) -> list[int]:
         return [ord(c) for c in text]
+
+    def disarm(self, text: str) -> str:
+        return re.sub(r"<(\w+)>", r"(\1)", text)
+
+
+def passage(number: int, text: str) -> Passage:
+    return Passage(id=number, document_id="d" * 32, document="notes.txt", start=0, end=len(text), text=text)
+
+
+class ListRetriever:
+    """Finds, of its passages, those that share a word of five letters or more with the question."""
+
+    def __init__(self, *texts: str) -> None:
+        self.passages = [passage(number, text) for number, text in enumerate(texts, start=1)]
+        self.asked: list[tuple[str, Retrieval]] = []
+
+    def search(self, query: str, retrieval: Retrieval) -> tuple[Passage, ...]:
+        self.asked.append((query, retrieval))
+        words = set(re.findall(r"\w{5,}", query.lower()))
+        found = [one for one in self.passages if words & set(re.findall(r"\w{5,}", one.text.lower()))]
+        if not found:
+            raise NothingRelevant("nothing in the documents fits the question")
+        return tuple(found[: retrieval.top_k])
+
+    def refresh(self) -> None:
+        pass
 
 
 class KeywordRouter:
@@ -131,6 +170,10 @@ class EchoBackend:
             yield Finished(finish_reason=reason, usage=usage, timing=timing, **told)
         finally:
             self.running -= 1
+
+    async def score(self, adapter: Adapter, prompts: Sequence[tuple[int, ...]]) -> list[float]:
+        """The number of tokens: a longer answer is the better one."""
+        return [float(len(prompt)) for prompt in prompts]
 
     async def load(self, adapter: Adapter) -> None:
         old = self.resident.get(adapter.name)
@@ -204,8 +247,17 @@ class FolderIntake:
         shutil.rmtree(self.catalog.get(name).folder)
 
 
-def fake_service(adapters: Path, backend: EchoBackend | None = None, store: MemoryStore | None = None) -> ChatService:
-    """A whole service over fakes, with the real catalogue of the folder `adapters`."""
+def fake_service(
+    adapters: Path,
+    backend: EchoBackend | None = None,
+    store: MemoryStore | None = None,
+    library: Library | None = None,
+    retriever: ListRetriever | Retriever | None = None,
+) -> ChatService:
+    """A whole service over fakes, with the real catalogue of the folder `adapters`.
+
+    Without a `library` it has none, and without a `retriever` one that finds nothing.
+    """
     catalog = Catalog(adapters)
     return ChatService(
         catalog=catalog,
@@ -214,4 +266,6 @@ def fake_service(adapters: Path, backend: EchoBackend | None = None, store: Memo
         prompter=CharPrompter(),
         router=KeywordRouter(lambda: [a.name for a in catalog.adapters() if a.is_usable]),
         store=store or MemoryStore(),
+        library=library,  # type: ignore[arg-type]
+        retriever=retriever or ListRetriever(),
     )

@@ -157,9 +157,9 @@ async def test_a_constraint_is_told_the_message_as_the_user_sees_it(tmp_path):
     await collect(service.reply(ask("Who won? Ida won.", adapter="qa", decoding=Decoding(constraint=None))))
     await collect(service.complete(CompletionRequest(prompt="once", adapter="qa")))
     held, freed, raw = service.backend.seen
-    assert (held.decoding.constraint, held.span_source) == ("span", "Who won? Ida won.")
-    assert (freed.decoding.constraint, freed.span_source) == (None, None)
-    assert (raw.decoding.constraint, raw.span_source) == (None, None), "raw text has no message to stand in"
+    assert (held.decoding.constraint, held.span_sources) == ("span", ("Who won? Ida won.",))
+    assert (freed.decoding.constraint, freed.span_sources) == (None, ())
+    assert (raw.decoding.constraint, raw.span_sources) == (None, ()), "raw text has no message to stand in"
     refused = CompletionRequest(prompt="once", adapter="qa", decoding=Decoding(constraint="span"))
     assert (await collect(service.complete(refused)))[-1].status == 400
 

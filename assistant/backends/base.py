@@ -16,7 +16,7 @@ class Generation:
 
     With `caps_length`, an answer limit that does not fit the context is lowered to what fits;
     without it such a request is refused. With `echo` the prompt's own text, and its scores where any are asked for,
-    come before the answer. `span_source` is the text that `decoding.constraint` speaks of.
+    come before the answer. `span_sources` are the texts that `decoding.constraint` speaks of.
     """
 
     prompt: tuple[int, ...]
@@ -24,7 +24,7 @@ class Generation:
     decoding: Decoding
     caps_length: bool = True
     echo: bool = False
-    span_source: str | None = None
+    span_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,9 @@ class LocalBackend:
         return read_vocabulary(self.base.tokenizer)
 
     def _constraint(self, generation: Generation, limit: int) -> SpanConstraint:
-        if generation.span_source is None:
+        if not generation.span_sources:
             raise InvalidRequest(f"constraint {generation.decoding.constraint!r} needs the text that answers stand in")
-        return SpanConstraint(generation.span_source, self._vocabulary, self.base.stop_ids, limit)
+        return SpanConstraint(generation.span_sources, self._vocabulary, self.base.stop_ids, limit)
 
     def _answer_limit(self, generation: Generation) -> int:
         """Most tokens of the answer. Raises PromptTooLong, with the counts, where prompt or answer do not fit."""
@@ -163,8 +163,7 @@ class LocalBackend:
         if (highest := max(generation.prompt)) >= vocabulary:
             raise InvalidRequest(f"the prompt holds token id {highest}; allowed: 0 to {vocabulary - 1}")
         adapter, asked = generation.adapter, generation.decoding.max_tokens
-        # A soft prompt's virtual tokens take room too; the card's rank is their number.
-        virtual = (adapter.rank or 0) if adapter and adapter.is_soft_prompt else 0
+        virtual = adapter.virtual_tokens if adapter else 0
         used = len(generation.prompt) + virtual
         parts = f"the prompt has {len(generation.prompt)} tokens" + (
             f" and the soft prompt {virtual}" if virtual else ""

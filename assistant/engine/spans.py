@@ -1,4 +1,4 @@
-"""Answers that stand in a text, word for word: which tokens may come next.
+"""Answers that stand in one of some texts, word for word: which tokens may come next.
 
 Works on bytes: wherever the answer so far stands in the text, any token that goes on as the text does is allowed. So
 it does not matter how the text itself falls into tokens, nor that a word's first token has a space there and none at
@@ -8,7 +8,7 @@ the beginning of an answer. No torch.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -41,34 +41,26 @@ class Vocabulary:
 
 
 class SpanConstraint:
-    """One answer, held to the spans of a text that begin and end between words.
+    """One answer, held to the spans of the texts that begin and end between words; none runs from one into another.
 
     Args:
         stop_ids: the tokens that end an answer.
         limit: most tokens of the answer; no span that needs more is begun.
 
     Raises:
-        InvalidRequest: no span of the text can be written in so few tokens.
+        InvalidRequest: no span of the texts can be written in so few tokens.
     """
 
-    def __init__(self, text: str, vocabulary: Vocabulary, stop_ids: Iterable[int], limit: int) -> None:
-        source = text.encode()
-        starts, ends = word_edges(text)
+    def __init__(self, texts: Sequence[str], vocabulary: Vocabulary, stop_ids: Iterable[int], limit: int) -> None:
         self._stop_ids = list(stop_ids)
-        self._moves = [list(vocabulary.matches(source, at)) for at in range(len(source))] + [[]]
+        self._moves: list[list[tuple[int, int]]] = []
         # How many tokens lead from each place to the nearest end of a word.
-        self._needed = [NEVER] * (len(source) + 1)
-        for at in range(len(source), -1, -1):
-            self._needed[at] = 0 if at in ends else self._through(at)
+        self._needed: list[int] = []
         self._options: dict[int, set[int]] = {}
         self._nearest: dict[int, int] = {}
         self._may_end = False
-        for start in starts:
-            if vocabulary.leads_with_space:
-                led = b" " + source[start:]
-                self._add([(token, self._after(start, end - 1)) for token, end in vocabulary.matches(led, 0)])
-            else:
-                self._add(self._moves[start])
+        for text in texts:
+            self._begin_in(text, vocabulary)
         if not self.allowed(limit):
             raise InvalidRequest(f"no word of the message can be written in max_tokens {limit}; allowed: more")
 
@@ -84,6 +76,23 @@ class SpanConstraint:
         for at in places:
             self._add(self._moves[at])
         self._may_end = any(self._needed[at] == 0 for at in places)
+
+    def _begin_in(self, text: str, vocabulary: Vocabulary) -> None:
+        """Add the places of one text, the last of which nothing leads on from, and let the answer begin there."""
+        source, first = text.encode(), len(self._moves)
+        starts, ends = word_edges(text)
+        for at in range(len(source)):
+            self._moves.append([(token, first + end) for token, end in vocabulary.matches(source, at)])
+        self._moves.append([])
+        self._needed += [NEVER] * (len(source) + 1)
+        for at in range(len(source), -1, -1):
+            self._needed[first + at] = 0 if at in ends else self._through(first + at)
+        for start in starts:
+            if vocabulary.leads_with_space:
+                led = b" " + source[start:]
+                self._add([(token, self._after(first + start, end - 1)) for token, end in vocabulary.matches(led, 0)])
+            else:
+                self._add(self._moves[first + start])
 
     def _through(self, at: int) -> int:
         """How many tokens lead from a place to the nearest end of a word after it."""

@@ -58,7 +58,7 @@ async def test_a_constrained_answer_is_a_span_of_its_source(backend):
     held = {"constraint": "span", "temperature": 1.0}
     answers = []
     for seed in range(8):
-        *pieces, _ = await collect(backend, [72], span_source=TEXT, decoding={**held, "seed": seed})
+        *pieces, _ = await collect(backend, [72], span_sources=(TEXT,), decoding={**held, "seed": seed})
         answers.append("".join(pieces))
     starts, ends = word_edges(TEXT)
     assert len(set(answers)) > 1 and set(answers) <= {TEXT[start:end] for start in starts for end in ends}
@@ -66,6 +66,6 @@ async def test_a_constrained_answer_is_a_span_of_its_source(backend):
 
 async def test_a_limit_in_which_no_word_fits_and_a_missing_source_are_refused(backend):
     with pytest.raises(InvalidRequest, match="max_tokens 1; allowed: more"):
-        await collect(backend, [72], span_source="bread", decoding={"constraint": "span", "max_tokens": 1})
+        await collect(backend, [72], span_sources=("bread",), decoding={"constraint": "span", "max_tokens": 1})
     with pytest.raises(InvalidRequest, match="needs the text"):
         await collect(backend, [72], decoding={"constraint": "span"})

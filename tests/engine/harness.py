@@ -63,7 +63,7 @@ class Bench:
         ids = self.base.tokenizer(prompt, add_special_tokens=False)["input_ids"] if isinstance(prompt, str) else prompt
         constraint = None
         if span_of is not None:
-            constraint = SpanConstraint(span_of, read_vocabulary(self.base.tokenizer), self.base.stop_ids, max_tokens)
+            constraint = SpanConstraint([span_of], read_vocabulary(self.base.tokenizer), self.base.stop_ids, max_tokens)
         answer.sequence = Sequence(
             prompt=tuple(ids),
             adapter=read_adapter(adapter) if isinstance(adapter, Path) else adapter,

@@ -68,7 +68,7 @@ def test_every_walk_ends_at_a_span_and_every_span_can_be_walked(make):
     rng = random.Random(0)
     for limit in (3, 5, 60):
         for _ in range(100):
-            constraint, ids = SpanConstraint(TEXT, vocabulary, [stop], limit), []
+            constraint, ids = SpanConstraint([TEXT], vocabulary, [stop], limit), []
             while len(ids) < limit:
                 token = rng.choice(constraint.allowed(limit - len(ids)))
                 if token == stop:
@@ -77,11 +77,25 @@ def test_every_walk_ends_at_a_span_and_every_span_can_be_walked(make):
                 constraint.advance(token)
             assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) in expected
     for span in expected:
-        constraint = SpanConstraint(TEXT, vocabulary, [stop], 200)
+        constraint = SpanConstraint([TEXT], vocabulary, [stop], 200)
         for token in tokenizer(span, add_special_tokens=False)["input_ids"]:
             assert token in constraint.allowed(1000), span
             constraint.advance(token)
         assert stop in constraint.allowed(1), span
+
+
+@pytest.mark.parametrize("make", [tiny.tokenizer, merging_tokenizer, metaspace_tokenizer])
+def test_no_answer_runs_from_one_text_into_the_next(make):
+    tokenizer, texts = make(), ["a cup in", "a cap is"]
+    vocabulary, stop = read_vocabulary(tokenizer), tokenizer.eos_token_id
+    expected, found, rng = spans(texts[0]) | spans(texts[1]), set(), random.Random(0)
+    for _ in range(300):
+        constraint, ids = SpanConstraint(texts, vocabulary, [stop], 60), []
+        while (token := rng.choice(constraint.allowed(60 - len(ids)))) != stop:
+            ids.append(token)
+            constraint.advance(token)
+        found.add(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+    assert found == expected, "each span of either text, and no other"
 
 
 def test_a_span_cuts_no_word_and_has_no_blanks_at_its_ends():
@@ -96,24 +110,24 @@ def test_the_answer_may_begin_with_any_word_though_the_text_has_a_space_before_i
     tokenizer = merging_tokenizer()
     vocabulary = read_vocabulary(tokenizer)
     in_text, alone = tokenizer("a cup")["input_ids"][-1], tokenizer("cup")["input_ids"][0]
-    first = SpanConstraint("a cup", vocabulary, [END], 9).allowed(9)
+    first = SpanConstraint(["a cup"], vocabulary, [END], 9).allowed(9)
     assert alone in first and in_text not in first and END not in first
 
 
 def test_a_word_that_the_limit_would_cut_is_not_begun():
     vocabulary = read_vocabulary(tiny.tokenizer())
     letters = {letter: vocabulary.tokens[letter.encode()] for letter in "wordatx "}
-    constraint = SpanConstraint("words at x", vocabulary, [END], 2)
+    constraint = SpanConstraint(["words at x"], vocabulary, [END], 2)
     assert sorted(constraint.allowed(2)) == sorted([letters["a"], letters["x"]])
     constraint.advance(letters["x"])
     assert constraint.allowed(1) == [END]
     with pytest.raises(InvalidRequest, match="max_tokens 2"):
-        SpanConstraint("words", vocabulary, [END], 2)
+        SpanConstraint(["words"], vocabulary, [END], 2)
 
 
 def test_a_text_that_the_tokens_cannot_write_is_refused():
     with pytest.raises(InvalidRequest, match="no word of the message"):
-        SpanConstraint("ab", Vocabulary({b"x": 1}), [END], 9)
+        SpanConstraint(["ab"], Vocabulary({b"x": 1}), [END], 9)
 
 
 def test_a_tokenizer_whose_tokens_do_not_add_up_to_the_text_is_refused():
@@ -162,7 +176,7 @@ def test_a_constrained_row_changes_no_bit_of_its_neighbours():
 
     torch.manual_seed(0)
     logits = torch.randn(3, 257)
-    held = SpanConstraint("a cup", read_vocabulary(tiny.tokenizer()), [256], 9)
+    held = SpanConstraint(["a cup"], read_vocabulary(tiny.tokenizer()), [256], 9)
     results = []
     for constraint in (None, held):
         rows = logits.clone()
