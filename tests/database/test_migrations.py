@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.command import upgrade
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from assistant.database.connection import MIGRATIONS, Database, newest_revision
 from assistant.database.schema import metadata
 from assistant.errors import SettingsError, StoreUnavailable
+from assistant.feedback.store import Store
+from assistant.feedback.votes import Rating, VoteStore
+from tests.databases import KINDS, blank_database
+
+
+@pytest.fixture(params=KINDS)
+def any_database(request, tmp_path: Path):
+    with blank_database(request.param, tmp_path) as url:
+        database = Database(url)
+        yield database
+        database.close()
 
 
 @pytest.fixture
@@ -20,23 +35,62 @@ def database(tmp_path: Path):
     database.close()
 
 
-def test_a_blank_database_is_brought_to_the_newest_revision(database):
-    assert database.revision is None
-    database.migrate()
-    assert database.revision == newest_revision()
+def test_a_blank_database_is_brought_to_the_newest_revision(any_database):
+    assert any_database.revision is None
+    any_database.migrate()
+    assert any_database.revision == newest_revision()
 
 
-def test_migrating_again_changes_nothing(database):
-    database.migrate()
-    database.migrate()
-    assert database.revision == newest_revision()
+def test_migrating_again_changes_nothing(any_database):
+    any_database.migrate()
+    any_database.migrate()
+    assert any_database.revision == newest_revision()
 
 
-def test_the_migrations_end_at_the_very_tables_of_the_schema(database):
-    database.migrate()
-    with database.reading() as connection:
+def test_the_migrations_end_at_the_very_tables_of_the_schema(any_database):
+    any_database.migrate()
+    with any_database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
+
+
+INSERT_CONVERSATION = (
+    "INSERT INTO conversations (id, owner, title, created_at, updated_at) VALUES ('c', 'ann', 'Old', '{0}', '{0}')"
+)
+INSERT_TURN = (
+    "INSERT INTO turns (id, conversation_id, position, created_at, finished_at, state, kind, adapter, request,"
+    " user_text, parts, base_digest, liked)"
+    " VALUES ('{0}', 'c', {1}, '{2}', '{2}', 'finished', 'chat', 'base', '{{}}', 'x', '[]', '', {3})"
+)
+
+
+def test_thumbs_of_the_first_schema_become_ratings(any_database, monkeypatch):
+    monkeypatch.setattr("assistant.database.connection.command.upgrade", partial(upgrade_to, "0001"))
+    any_database.migrate()
+    monkeypatch.undo()
+    moment = "2026-01-02 03:04:05.000006"
+    with any_database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL timezone = 'UTC'")
+        connection.exec_driver_sql(INSERT_CONVERSATION.format(moment))
+        for place, (turn_id, liked) in enumerate((("up", "true"), ("down", "false"), ("none", "null"))):
+            connection.exec_driver_sql(INSERT_TURN.format(turn_id, place, moment, liked))
+    any_database.migrate()
+    assert any_database.revision == newest_revision()
+
+    votes = {vote.subject_id: vote for vote in VoteStore(any_database).export_own("ann")}
+    assert {name: vote.ballot for name, vote in votes.items()} == {
+        "up": Rating(turn_id="up", thumb=True),
+        "down": Rating(turn_id="down", thumb=False),
+    }
+    assert votes["up"].created_at == datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC) and not votes["up"].was_blind
+    store = Store(any_database.engine.url.render_as_string(hide_password=False))
+    assert [turn.liked for turn in store.conversation("c", "ann").turns] == [True, False, None]
+    store.close()
+
+
+def upgrade_to(revision: str, config: Config, _: str) -> None:
+    upgrade(config, revision)
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(database, monkeypatch, tmp_path):
