@@ -19,7 +19,7 @@ CountTokens = Callable[[str], int]
 
 PARAGRAPH_END = re.compile(r"\n\s*\n")
 SENTENCE_END = re.compile(
-    r"""(?P<western>[.!?…]+["'”’»)\]]*\s+)|(?P<eastern>[。！？]+[」』”]*\s*)|(?P<item>\n\s*(?=(?:[-*+•–]|\d+[.)])\s))"""
+    r"""(?P<western>[.!?…]+["'”’»)\]]*\s+)|(?P<eastern>[。！？]+[」』”]*\s*)|(?P<line>\n\s*(?=(?:[-*+•–]|\d+[.)])\s|[^\n]*\ \|\ ))"""
 )
 ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|fig|no|art|sec|vol|pp|al)|\b[^\W\d_])\.\s*\Z", re.IGNORECASE

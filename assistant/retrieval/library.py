@@ -263,7 +263,8 @@ class Library:
             version = _version(connection)
             ids = np.empty(version[1], dtype=np.int64)
             vectors = np.empty((0, 0), dtype=np.float32)
-            places, texts = [], []
+            places: list[str] = []
+            texts: list[str] = []
             for rows in connection.execute(query).partitions(ROWS):
                 start, stop = len(texts), len(texts) + len(rows)
                 ids[start:stop] = [row.id for row in rows]

@@ -49,12 +49,12 @@ class Content:
         return bisect.bisect_right(self.pages, offset) or None
 
     def sections(self) -> Iterator[Section]:
-        """The whole text, cut at its headings. A heading with nothing but a deeper one below it opens that one's."""
+        """The whole text, cut at its headings. One with nothing below it belongs to the next one's section."""
         start, path = 0, ""
         above: list[Heading] = []
         for heading in self.headings:
             last = above[-1] if above else None
-            if last is None or self.text[last.end : heading.start].strip() or heading.level <= last.level:
+            if last is None or self.text[last.end : heading.start].strip():
                 yield Section(start, heading.start, path)
                 start = heading.start
             while above and above[-1].level >= heading.level:
