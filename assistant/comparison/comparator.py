@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -33,14 +32,9 @@ class Comparator:
         Raises:
             StoreUnavailable: nothing was asked, or the end of it could not be recorded.
         """
-        request = settled(request)
+        request = request.settled()
         comparison_id, seats = await asyncio.to_thread(
-            self.store.begin,
-            owner,
-            request.question,
-            request.model_dump(mode="json", exclude_unset=True),
-            [(one.mode, one.adapter) for one in request.contestants],
-            request.blind,
+            self.store.begin, owner, request.question, request.record(), request.seats, request.blind
         )
         try:
             order = tuple(seat.position for seat in sorted(seats, key=lambda seat: seat.shown))
@@ -69,8 +63,3 @@ class Comparator:
             await asyncio.to_thread(self.store.finish, comparison_id, "cancelled")
         except (StoreUnavailable, NotFound) as error:
             log.error("comparison %s was stopped, which could not be recorded: %s", comparison_id, error)
-
-
-def settled(request: ComparisonRequest) -> ComparisonRequest:
-    """The request with a seed, drawn where it has none, so that what is recorded can be run again."""
-    return request if request.seed is not None else request.model_copy(update={"seed": secrets.randbits(32)})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import secrets
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,28 +56,24 @@ class FewShot(Frozen):
     answer: Annotated[str, Field(min_length=1)]
 
 
-class ComparisonRequest(Frozen):
-    """One question to all contestants.
+class Setup(Frozen):
+    """Everything about a comparison but its question: what a batch puts to every one of its rows.
 
     `examples` are seen by the few-shot contestants only, `retrieval` is for those that answer from the documents.
-    `references` are accepted answers to score against. In a `blind` one the columns are shuffled and nameless.
-    `seed` is every contestant's that brings none of its own; None draws one for all of them.
+    In a `blind` one the columns are shuffled and nameless. `seed` is every contestant's that brings none of its own;
+    None draws one for all of them.
     """
 
-    question: str
     contestants: tuple[Contestant, ...]
     system: str | None = None
     examples: Annotated[tuple[FewShot, ...], Field(max_length=32)] = ()
     retrieval: Retrieval = Retrieval()
-    references: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=32)] = ()
     blind: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
 
     @model_validator(mode="after")
     def check_contestants(self) -> Self:
-        """Raises InvalidRequest where the question or the set of contestants cannot be compared."""
-        if not self.question.strip():
-            raise InvalidRequest("the question is empty")
+        """Raises InvalidRequest where the set of contestants cannot be compared."""
         if not FEWEST <= len(self.contestants) <= MOST:
             raise InvalidRequest(f"{len(self.contestants)} contestants; allowed: {FEWEST} to {MOST}")
         for index, one in enumerate(self.contestants):
@@ -86,6 +84,51 @@ class ComparisonRequest(Frozen):
         if not self.examples and any(one.mode == "few-shot" for one in self.contestants):
             raise InvalidRequest("mode 'few-shot' needs examples: at least one question with its answer")
         return self
+
+    @property
+    def seats(self) -> list[tuple[str, str]]:
+        """(mode, adapter) of each contestant, as the store keeps them."""
+        return [(one.mode, one.adapter) for one in self.contestants]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each contestant; those that differ in decoding only are numbered."""
+        plain = [one.label for one in self.contestants]
+        return tuple(
+            f"{label} ({plain[: index + 1].count(label)})" if plain.count(label) > 1 else label
+            for index, label in enumerate(plain)
+        )
+
+    def settled(self) -> Self:
+        """The same with a seed, drawn where it has none, so that what is recorded can be run again."""
+        return self if self.seed is not None else self.model_copy(update={"seed": secrets.randbits(32)})
+
+    def record(self) -> dict[str, Any]:
+        """What was asked for and nothing else, so that read back it leaves open what was left open."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def ask(self, question: str, references: Sequence[str] = ()) -> ComparisonRequest:
+        """Raises InvalidRequest where the question is empty."""
+        about = {"question": question, "references": tuple(references)}
+        return ComparisonRequest.model_validate({**self.record(), **about})
+
+
+class ComparisonRequest(Setup):
+    """One question to all contestants. `references` are accepted answers to score against."""
+
+    question: str
+    references: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=32)] = ()
+
+    @model_validator(mode="after")
+    def check_question(self) -> Self:
+        """Raises InvalidRequest where there is nothing to answer."""
+        if not self.question.strip():
+            raise InvalidRequest("the question is empty")
+        return self
+
+    @property
+    def setup(self) -> Setup:
+        return Setup.model_validate({k: v for k, v in self.record().items() if k not in ("question", "references")})
 
     def turn(self, position: int, turn_id: str) -> ChatRequest:
         """What the contestant at `position` is asked, to be recorded under `turn_id`."""

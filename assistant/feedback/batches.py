@@ -137,6 +137,17 @@ class BatchStore:
                     )
             return tuple(seats)
 
+    def give_up(self, comparison_id: str, error: str) -> None:
+        """Keep that a running row could not be asked, and why. Raises NotFound."""
+        with self.database.writing() as connection:
+            row = existing(connection, comparison_id)
+            connection.execute(
+                update(comparisons)
+                .where(comparisons.c.id == comparison_id, comparisons.c.state == "running")
+                .values(state="failed", error=error, finished_at=datetime.now(UTC))
+            )
+            close_batch(connection, row.batch_id)
+
     def cancel(self, batch_id: str, owner: str) -> None:
         """Ask no further row; what was answered stays. Raises NotFound."""
         self.batch(batch_id, owner)

@@ -1,0 +1,181 @@
+"""Comparisons as a table: one row for each answer, for the page, for CSV and for JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from assistant.comparison.request import ComparisonRequest
+from assistant.comparison.scores import score
+from assistant.feedback.comparison_records import Answered, Comparison
+from assistant.messages import Timing, Usage
+
+FIELDS = (
+    "row",
+    "question",
+    "references",
+    "column",
+    "contestant",
+    "mode",
+    "adapter",
+    "state",
+    "answer",
+    "exact_match",
+    "f1",
+    "rouge_l",
+    "prompt_tokens",
+    "tokens",
+    "first_token",
+    "tokens_per_second",
+    "seconds",
+    "passages",
+    "error",
+)
+
+AVERAGED = ("exact_match", "f1", "rouge_l", "tokens", "first_token", "tokens_per_second", "seconds")
+
+Row = dict[str, Any]
+
+
+def table(comparisons: Iterable[Comparison]) -> list[Row]:
+    """A row with all of `FIELDS` for each answer; a comparison that was never asked has one row.
+
+    What a row does not have is None: scores without references, and everything that would tell a hidden name.
+    """
+    return [row for comparison in comparisons for row in _rows(comparison)]
+
+
+def averages(rows: Sequence[Row]) -> list[Row]:
+    """For each contestant the mean of each of `AVERAGED` over its answers, with `answers` and `failed`.
+
+    Nameless rows are left out. A mean is None where no answer has the figure.
+    """
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["contestant"] is not None:
+            found.setdefault(row["contestant"], []).append(row)
+    return [
+        {
+            "contestant": contestant,
+            "answers": sum(row["state"] == "finished" for row in own),
+            "failed": sum(row["state"] == "failed" for row in own),
+            **{name: _mean(row[name] for row in own if row["state"] == "finished") for name in AVERAGED},
+        }
+        for contestant, own in found.items()
+    ]
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Texts that a spreadsheet would take for a formula get an apostrophe before them."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(FIELDS)
+    writer.writerows([_cell(row[name]) for name in FIELDS] for row in rows)
+    return file.getvalue()
+
+
+def to_json_lines(comparisons: Iterable[Comparison]) -> str:
+    """One comparison on each line, with everything that is known of it; see `as_object`."""
+    return "".join(json.dumps(as_object(one), ensure_ascii=False) + "\n" for one in comparisons)
+
+
+def as_object(comparison: Comparison) -> Row:
+    """The comparison as JSON: what was asked, and each column with its prompt, passages, settings and timings."""
+    ended = comparison.finished_at
+    return {
+        "id": comparison.id,
+        "object": "comparison",
+        "batch_id": comparison.batch_id,
+        "position": comparison.position,
+        "state": comparison.state,
+        "created_at": comparison.created_at.isoformat(),
+        "finished_at": ended.isoformat() if ended else None,
+        "question": comparison.question,
+        "references": list(comparison.references),
+        "request": comparison.request,
+        "blind": comparison.blind,
+        "revealed_at": comparison.revealed_at.isoformat() if comparison.revealed_at else None,
+        "error": comparison.error,
+        "columns": [_column(column, comparison.references) for column in comparison.columns],
+    }
+
+
+def _rows(comparison: Comparison) -> list[Row]:
+    about = {
+        "row": comparison.position + 1,
+        "question": comparison.question,
+        "references": list(comparison.references),
+    }
+    blank: Row = dict.fromkeys(FIELDS)
+    if not comparison.columns:
+        return [{**blank, **about, "state": comparison.state, "error": comparison.error}]
+    labels = ComparisonRequest.model_validate(comparison.request).labels
+    return [{**blank, **about, **_answer(column, comparison, labels)} for column in comparison.columns]
+
+
+def _answer(column: Answered, comparison: Comparison, labels: Sequence[str]) -> Row:
+    row: Row = {"column": column.letter, "state": column.state, "error": column.error}
+    if column.state == "finished":
+        row["answer"] = column.text
+        if scores := score(column.text, comparison.references):
+            row.update(scores)
+    if column.position is not None:
+        row.update(contestant=labels[column.position], mode=column.mode, adapter=column.adapter)
+        if column.parts:
+            row.update(_figures(column))
+    return row
+
+
+def _figures(column: Answered) -> Row:
+    usage = sum((part.usage for part in column.parts), Usage())
+    timing = column.parts[0].timing
+    if len(column.parts) > 1:  # one after another
+        total = sum(part.timing.total for part in column.parts)
+        timing = Timing(queued=timing.queued, first_token=timing.first_token, total=total)
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "tokens": usage.completion_tokens,
+        "first_token": timing.first_token,
+        "tokens_per_second": timing.tokens_per_second(usage),
+        "seconds": timing.total,
+        "passages": sum(len(part.passages) for part in column.parts),
+    }
+
+
+def _column(column: Answered, references: Sequence[str]) -> Row:
+    scores = score(column.text, references) if column.state == "finished" else None
+    named: Row = {}
+    if column.position is not None:
+        named = {
+            "contestant": column.position,
+            "mode": column.mode,
+            "adapter": column.adapter,
+            "figures": _figures(column) if column.parts else None,
+            "parts": [part.model_dump(mode="json") for part in column.parts],
+        }
+    return {
+        "column": column.letter,
+        "turn_id": column.turn_id,
+        "state": column.state,
+        "text": column.text,
+        "error": column.error,
+        "scores": scores.model_dump() if scores else None,
+        **named,
+    }
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        value = "\n".join(value)
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return "'" + value
+    return value
