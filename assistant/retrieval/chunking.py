@@ -120,8 +120,7 @@ def _overlapping(
 def _units(text: str, start: int, end: int, count: CountTokens, limit: int) -> Iterator[Unit]:
     for paragraph_start, paragraph_end in _spans(text, start, end, _paragraph_ends(text, start, end)):
         opens = True
-        ends = _sentence_ends(text, paragraph_start, paragraph_end)
-        for sentence_start, sentence_end in _spans(text, paragraph_start, paragraph_end, ends):
+        for sentence_start, sentence_end in sentences(text, paragraph_start, paragraph_end):
             is_short = sentence_end - sentence_start <= limit * LONGEST_TOKEN
             if is_short and (tokens := count(text[sentence_start:sentence_end])) <= limit:
                 yield Unit(sentence_start, sentence_end, tokens, opens)
@@ -132,14 +131,9 @@ def _units(text: str, start: int, end: int, count: CountTokens, limit: int) -> I
             opens = False
 
 
-def _spans(text: str, start: int, end: int, ends: Iterator[int]) -> Iterator[tuple[int, int]]:
-    """The spans between `ends`, without the blanks around them; none that is blank."""
-    for stop in (*ends, end):
-        piece = text[start:stop]
-        if stripped := piece.strip():
-            begin = start + len(piece) - len(piece.lstrip())
-            yield begin, begin + len(stripped)
-        start = stop
+def sentences(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the sentences of a paragraph begin and end; items of lists and rows of tables are sentences too."""
+    return _spans(text, start, end, _sentence_ends(text, start, end))
 
 
 def _paragraph_ends(text: str, start: int, end: int) -> Iterator[int]:
@@ -153,6 +147,16 @@ def _sentence_ends(text: str, start: int, end: int) -> Iterator[int]:
             if continues or ABBREVIATION.search(text[max(start, match.start() - LONGEST_ABBREVIATION) : match.end()]):
                 continue
         yield match.end()
+
+
+def _spans(text: str, start: int, end: int, ends: Iterator[int]) -> Iterator[tuple[int, int]]:
+    """The spans between `ends`, without the blanks around them; none that is blank."""
+    for stop in (*ends, end):
+        piece = text[start:stop]
+        if stripped := piece.strip():
+            begin = start + len(piece) - len(piece.lstrip())
+            yield begin, begin + len(stripped)
+        start = stop
 
 
 def _pieces(text: str, start: int, end: int, count: CountTokens, limit: int) -> Iterator[tuple[int, int]]:
