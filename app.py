@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from assistant.api.comparisons import comparisons_router
 from assistant.api.openai import install
-from assistant.build import build_service, build_store
+from assistant.build import build_comparisons, build_service, build_store
 from assistant.errors import SwapboardError
 from assistant.feedback.store import Store
 from assistant.service import ChatService
@@ -23,17 +24,21 @@ from assistant.ui.page import mount_page
 def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI:
     """The API at /v1 and the page at /; the service runs while the app does."""
 
+    comparator, batches = build_comparisons(service, store)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await service.start()
         threading.Thread(target=warm_up, args=(service,), daemon=True).start()
+        await batches.start()
         yield
+        await batches.stop()
         await service.stop()
         store.close()
 
     app = FastAPI(title="Swapboard", lifespan=lifespan)
-    install(app, service, settings.max_upload_bytes)
-    return mount_page(app, service, store, settings.max_upload_bytes)
+    install(app, service, settings.max_upload_bytes, comparisons_router(comparator, batches))
+    return mount_page(app, service, store, batches, settings.max_upload_bytes)
 
 
 def warm_up(service: ChatService) -> None:

@@ -9,6 +9,10 @@ from assistant.adapter_pool.loader import Loader
 from assistant.backends.local import LocalBackend
 from assistant.base_model import load_base
 from assistant.catalog import Catalog
+from assistant.comparison.batch import Batches
+from assistant.comparison.comparator import Comparator
+from assistant.feedback.batches import BatchStore
+from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
@@ -20,11 +24,12 @@ from assistant.settings import Settings
 
 
 def build_store(settings: Settings) -> Store:
-    """The store, at its newest revision; turns that a crash cut off are marked as such."""
+    """The store, at its newest revision; turns and comparisons that a crash cut off are marked as such."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     store = Store(settings.database)
     store.migrate()
     store.recover()
+    ComparisonStore(store.database).recover()
     return store
 
 
@@ -67,3 +72,9 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     )
     retriever = Retriever(library, embedder.embed)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
+
+
+def build_comparisons(service: ChatService, store: Store) -> tuple[Comparator, Batches]:
+    """What compares over the service, and what works through batches; `start` those after the service."""
+    comparator = Comparator(service, ComparisonStore(store.database))
+    return comparator, Batches(comparator, BatchStore(store.database))

@@ -22,12 +22,17 @@ FINGERPRINT_LENGTH = 12
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def install(app: FastAPI, service: ChatService, max_upload_bytes: int) -> None:
-    """Put the whole API on the app. It takes all of `/v1`; call it before anything is mounted at `/`."""
+def install(app: FastAPI, service: ChatService, max_upload_bytes: int, *others: APIRouter) -> None:
+    """Put the whole API on the app. It takes all of `/v1`; call it before anything is mounted at `/`.
+
+    `others` are routers for what stands beside the service.
+    """
     install_error_handlers(app)
     app.include_router(openai_router(service))
     app.include_router(adapters_router(service, max_upload_bytes))
     app.include_router(health_router(service))
+    for router in others:
+        app.include_router(router)
 
     # What is mounted at `/` would answer for these with a page of its own.
     @app.api_route("/v1/{path:path}", methods=METHODS, include_in_schema=False)

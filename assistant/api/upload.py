@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from assistant.errors import AdapterTooLarge, InvalidRequest
+from assistant.errors import AdapterTooLarge, InvalidRequest, SwapboardError
 
 FILE_FIELD = "file"
 NAME_FIELD = "name"
@@ -30,7 +30,7 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[tuple[Path
         AdapterTooLarge: the body is larger than `max_bytes`; the rest of it is not read.
         InvalidRequest: the body is no such form.
     """
-    form = await _parse(request, max_bytes)
+    form = await bounded_form(request, max_bytes, 1, AdapterTooLarge)
     try:
         upload, name = form.get(FILE_FIELD), form.get(NAME_FIELD)
         extra = ", ".join(repr(key) for key in form if key not in (FILE_FIELD, NAME_FIELD))
@@ -45,7 +45,15 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[tuple[Path
         await form.close()
 
 
-async def _parse(request: Request, max_bytes: int) -> FormData:
+async def bounded_form(
+    request: Request, max_bytes: int, max_texts: int, too_large: Callable[[str], SwapboardError]
+) -> FormData:
+    """A multipart form with one file and as many texts; the caller closes it.
+
+    Raises:
+        SwapboardError: what `too_large` makes of a body larger than `max_bytes`; the rest of it is not read.
+        InvalidRequest: the body is no such form.
+    """
     limit = max_bytes + FORM_BYTES
 
     async def bounded() -> AsyncGenerator[bytes, None]:
@@ -53,14 +61,14 @@ async def _parse(request: Request, max_bytes: int) -> FormData:
         async for chunk in request.stream():
             size += len(chunk)
             if size > limit:
-                raise AdapterTooLarge(f"the upload is larger than {max_bytes:,} bytes")
+                raise too_large(f"the upload is larger than {max_bytes:,} bytes")
             yield chunk
 
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise InvalidRequest("the body must be multipart/form-data")
     try:
         return await MultiPartParser(
-            request.headers, bounded(), max_files=1, max_fields=1, max_part_size=FORM_BYTES
+            request.headers, bounded(), max_files=1, max_fields=max_texts, max_part_size=FORM_BYTES
         ).parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the form cannot be read: {error.message}") from error

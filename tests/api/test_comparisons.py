@@ -1,0 +1,206 @@
+"""Comparisons over HTTP, with a fake backend and a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from assistant.api.comparisons import comparisons_router
+from assistant.api.openai import install
+from assistant.build import build_comparisons
+from assistant.feedback.store import Store
+from tests.api.conftest import MAX_UPLOAD
+from tests.fakes import EchoBackend, fake_service
+
+PAIR = [{"mode": "prompt"}, {"mode": "tuned", "adapter": "mood"}]
+ASK = {"question": "two plus two", "contestants": PAIR}
+
+
+@pytest.fixture
+async def start(folder, tmp_path):
+    """Serve over the backend that is given; returns a client."""
+    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}", busy_timeout=0.2)
+    store.migrate()
+    to_end = []
+
+    async def build(backend: EchoBackend | None = None) -> httpx.AsyncClient:
+        service = fake_service(folder, backend, store)
+        comparator, batches = build_comparisons(service, store)
+        await batches.start()
+        app = FastAPI()
+        install(app, service, MAX_UPLOAD, comparisons_router(comparator, batches))
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60)
+        to_end.extend([client.aclose, batches.stop])
+        client.store = store
+        return client
+
+    yield build
+    for end in to_end:
+        await end()
+    store.close()
+
+
+async def finished(client: httpx.AsyncClient, batch_id: str, **headers: str) -> dict:
+    async with asyncio.timeout(30):
+        while True:
+            batch = (await client.get(f"/v1/comparisons/batches/{batch_id}", headers=headers)).json()
+            if batch["state"] != "running":
+                return batch
+            await asyncio.sleep(0.02)
+
+
+async def test_a_whole_comparison_lays_everything_open(start):
+    client = await start()
+    told = (await client.post("/v1/comparisons", json={**ASK, "references": ["mood: word1 word2"]})).json()
+    assert told["object"] == "comparison" and told["state"] == "finished"
+    prompt, tuned = told["columns"]
+    assert (prompt["column"], prompt["mode"], tuned["adapter"]) == ("A", "prompt", "mood")
+    assert tuned["text"] == "mood: word1 word2" and tuned["scores"]["exact_match"] == 1.0
+    assert tuned["figures"]["tokens"] == 3 and tuned["parts"][0]["digest"]
+    assert (await client.get(f"/v1/comparisons/{told['id']}")).json() == told
+    (listed,) = (await client.get("/v1/comparisons")).json()["data"]
+    assert listed["id"] == told["id"] and "columns" not in listed
+
+
+async def test_a_stream_tells_every_column_as_it_comes_and_ends_with_the_whole(start):
+    client = await start()
+    answer = await client.post("/v1/comparisons", json={**ASK, "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+    assert lines[-1] == "[DONE]"
+    events = [json.loads(line) for line in lines[:-1]]
+    assert events[0]["kind"] == "comparison_started" and events[0]["order"] == [0, 1]
+    columns = [e for e in events if e["kind"] == "column"]
+    assert {e["column"] for e in columns} == {0, 1}
+    text = "".join(e["event"]["text"] for e in columns if e["column"] == 1 and e["event"]["kind"] == "text")
+    assert text == "mood: word1 word2" == events[-1]["comparison"]["columns"][1]["text"]
+
+
+async def test_a_blind_comparison_names_nobody_until_it_is_revealed(start):
+    client = await start()
+    streamed = (await client.post("/v1/comparisons", json={**ASK, "blind": True, "stream": True})).text
+    end = json.loads(streamed.split("data: ")[-2])["comparison"]
+    before_end = streamed.split('"comparison_done"')[0]
+    assert "tuned" not in before_end and 'digest": "' not in before_end and '"order": null' in before_end
+    for told in (end, (await client.get(f"/v1/comparisons/{end['id']}")).json()):
+        assert all("mode" not in column and "parts" not in column for column in told["columns"])
+    shown = (await client.post(f"/v1/comparisons/{end['id']}/reveal")).json()
+    assert shown["revealed_at"] and {c["mode"] for c in shown["columns"]} == {"prompt", "tuned"}
+
+
+async def test_what_belongs_to_one_owner_is_not_there_for_another(start):
+    client = await start()
+    mine = {"X-Swapboard-Owner": "ann"}
+    told = (await client.post("/v1/comparisons", json=ASK, headers=mine)).json()
+    path = f"/v1/comparisons/{told['id']}"
+    assert (await client.get(path)).status_code == 404
+    assert (await client.get(path, headers={"X-Swapboard-Owner": "bob"})).status_code == 404
+    assert (await client.get(path, headers=mine)).status_code == 200
+    assert (await client.get("/v1/comparisons")).json()["data"] == []
+    assert (await client.delete(path)).status_code == 404
+    assert (await client.delete(path, headers=mine)).json()["deleted"] is True
+    assert (await client.get(path, headers=mine)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({**ASK, "question": " "}, "question is empty"),
+        ({**ASK, "contestants": PAIR[:1]}, "1 contestants; allowed: 2 to 6"),
+        ({**ASK, "contestants": [{"mode": "prompt"}, {"mode": "tuned"}]}, "'tuned' needs an adapter"),
+        ({**ASK, "contestants": [{"mode": "prompt"}, {"mode": "magic"}]}, "contestants.1.mode"),
+        ({**ASK, "colour": 1}, "colour"),
+        ({**ASK, "contestants": [*PAIR, {"mode": "prompt", "decoding": {"temperature": 9}}]}, "temperature"),
+    ],
+)
+async def test_a_wrong_request_is_refused_by_name(start, body, words):
+    client = await start()
+    answer = await client.post("/v1/comparisons", json=body)
+    assert answer.status_code == 400 and words in answer.json()["error"]["message"]
+
+
+async def test_a_database_that_is_away_is_told_before_anything_is_asked(start):
+    backend = EchoBackend()
+    client = await start(backend)
+    with client.store.database.writing():
+        for stream in (False, True):
+            answer = await client.post("/v1/comparisons", json={**ASK, "stream": stream})
+            assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable"
+    assert backend.seen == []
+
+
+async def test_a_batch_from_json_runs_to_its_table_and_downloads(start):
+    client = await start()
+    rows = [{"question": "=1+1", "references": ["base: word1"]}, {"question": ""}, {"question": "b"}]
+    answer = await client.post("/v1/comparisons/batches", json={"contestants": PAIR, "rows": rows, "name": "Sums"})
+    assert answer.status_code == 201 and (answer.json()["rows"], answer.json()["name"]) == (3, "Sums")
+    id = answer.json()["id"]
+    batch = await finished(client, id)
+    assert (batch["state"], batch["done"], batch["failed"]) == ("finished", 3, 1)
+    assert [a["contestant"] for a in batch["averages"]] == ["prompt", "tuned mood"]
+    table = await client.get(f"/v1/comparisons/batches/{id}/results.csv")
+    assert "attachment" in table.headers["content-disposition"]
+    found = list(csv.DictReader(io.StringIO(table.text, newline="")))
+    assert [row["row"] for row in found] == ["1", "1", "2", "3", "3"] and found[0]["question"] == "'=1+1"
+    assert "question is empty" in found[2]["error"]
+    lines = (await client.get(f"/v1/comparisons/batches/{id}/results.jsonl")).text.splitlines()
+    assert [json.loads(line)["state"] for line in lines] == ["finished", "failed", "finished"]
+    assert [b["id"] for b in (await client.get("/v1/comparisons/batches")).json()["data"]] == [id]
+    assert (await client.delete(f"/v1/comparisons/batches/{id}")).json()["deleted"] is True
+    assert (await client.get(f"/v1/comparisons/batches/{id}")).status_code == 404
+
+
+async def test_a_batch_from_a_file_takes_its_name_from_it(start):
+    client = await start()
+    files = {"file": ("capitals.csv", b"question,reference\nCapital of France?,Paris\n")}
+    form = {"setup": json.dumps({"contestants": PAIR})}
+    answer = await client.post("/v1/comparisons/batches", files=files, data=form)
+    assert answer.status_code == 201 and answer.json()["name"] == "capitals.csv"
+    assert (await finished(client, answer.json()["id"]))["averages"][0]["f1"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("files", "form", "status", "words"),
+    [
+        ({"file": ("q.csv", b"prompt\na\n")}, {"setup": json.dumps({"contestants": PAIR})}, 400, "q.csv, line 1"),
+        ({"file": ("q.csv", b"question\na\n")}, {"setup": "{"}, 400, "no JSON"),
+        ({"file": ("q.csv", b"question\na\n")}, {}, 400, "allowed: a file 'file'"),
+        ({"file": ("q.csv", b"question\na\n")}, {"setup": "{}", "colour": "1"}, 400, "colour"),
+        ({"file": ("q.csv", b"x" * 9_000_000)}, {"setup": "{}"}, 400, "larger than"),
+        (
+            {"file": ("q.csv", b"question\na\n")},
+            {"setup": json.dumps({"contestants": [PAIR[0], {"mode": "tuned", "adapter": "moood"}]})},
+            404,
+            "mood",
+        ),
+    ],
+)
+async def test_a_wrong_upload_is_refused_and_nothing_is_kept(start, files, form, status, words):
+    client = await start()
+    answer = await client.post("/v1/comparisons/batches", files=files, data=form)
+    assert answer.status_code == status and words in answer.json()["error"]["message"]
+    assert (await client.get("/v1/comparisons/batches")).json()["data"] == []
+
+
+async def test_a_running_batch_can_be_cancelled_and_revealed(start):
+    backend = EchoBackend(words=3, pace=0.05)
+    client = await start(backend)
+    rows = [{"question": str(n)} for n in range(20)]
+    id = (await client.post("/v1/comparisons/batches", json={"contestants": PAIR, "rows": rows, "blind": True})).json()[
+        "id"
+    ]
+    async with asyncio.timeout(30):
+        while not (await client.get(f"/v1/comparisons/batches/{id}")).json()["done"]:
+            await asyncio.sleep(0.05)
+    assert (await client.post(f"/v1/comparisons/batches/{id}/cancel")).json()["state"] == "cancelled"
+    assert backend.running == 0
+    hidden = (await client.get(f"/v1/comparisons/batches/{id}")).json()
+    assert hidden["averages"] == []
+    await client.post(f"/v1/comparisons/batches/{id}/reveal")
+    assert len((await client.get(f"/v1/comparisons/batches/{id}")).json()["averages"]) == 2
