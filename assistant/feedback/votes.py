@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, delete, insert, or_, select, update
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import columns, comparisons
 from assistant.database.tables.conversations import conversations, turns
 from assistant.database.tables.votes import votes
 from assistant.errors import InvalidRequest, NotFound
-from assistant.feedback.ballots import SCALES, Answer, Case, Ranking, Rating, Tags, Vote
+from assistant.feedback.ballots import SCALES, Case, Ranking, Rating, Tags, Vote
+from assistant.feedback.cases import read_cases, vote_of
 from assistant.feedback.filters import Filters
-from assistant.messages import Message, Part
 
 __all__ = ["SCALES", "Case", "Filters", "Ranking", "Rating", "Vote", "VoteStore"]
 
@@ -120,38 +119,8 @@ class VoteStore:
 
     def votes(self, filters: Filters | None = None) -> list[Case]:
         """The votes that count, with the answers they are about, newest first. Ratings taken back are left out."""
-        filters = filters or Filters()
-        conditions = [votes.c.superseded_at.is_(None), *_conditions(filters)]
-        query = select(votes).where(*conditions).order_by(votes.c.created_at.desc(), votes.c.id)
-        compared = (
-            select(columns, comparisons.c.question, comparisons.c.request.label("asked"), *_turn_fields())
-            .select_from(
-                columns.join(comparisons, comparisons.c.id == columns.c.comparison_id).outerjoin(
-                    turns, turns.c.id == columns.c.turn_id
-                )
-            )
-            .where(columns.c.comparison_id.in_(select(votes.c.comparison_id).where(*conditions)))
-            .order_by(columns.c.position)
-        )
-        rated = (
-            select(*_turn_fields(), columns.c.mode, columns.c.shown, columns.c.position.label("place"))
-            .select_from(turns.outerjoin(columns, columns.c.turn_id == turns.c.id))
-            .where(turns.c.id.in_(select(votes.c.turn_id).where(*conditions)))
-        )
         with self.database.reading() as connection:
-            found = [_vote(row) for row in connection.execute(query)]
-            by_comparison: dict[str, list[Row[Any]]] = defaultdict(list)
-            for row in connection.execute(compared):
-                by_comparison[row.comparison_id].append(row)
-            by_turn: dict[str, Any] = {row.id: row for row in connection.execute(rated)}
-        cases = [
-            _comparison_case(vote, by_comparison[vote.subject_id])
-            if isinstance(vote.ballot, Ranking)
-            else _turn_case(vote, by_turn[vote.subject_id])
-            for vote in found
-            if isinstance(vote.ballot, Ranking) or not vote.ballot.is_empty
-        ]
-        return [case for case in cases if filters.fits(case)]
+            return read_cases(connection, filters or Filters())
 
     # Keeping in order -----------------------------------------------------------------------------
 
@@ -170,7 +139,7 @@ class VoteStore:
             row = connection.execute(select(votes).where(votes.c.id == vote_id).with_for_update()).one_or_none()
             if row is None:
                 raise NotFound(f"no vote {vote_id!r}")
-            vote = _vote(row)
+            vote = vote_of(row)
             vote = replace(vote, ballot=vote.ballot.model_copy(update={"tags": tags}))
             connection.execute(
                 update(votes).where(votes.c.id == vote_id).values(ballot=vote.ballot.model_dump(mode="json"))
@@ -183,7 +152,7 @@ class VoteStore:
             row = connection.execute(select(votes).where(votes.c.id == vote_id)).one_or_none()
             if row is None:
                 raise NotFound(f"no vote {vote_id!r}")
-            connection.execute(delete(votes).where(votes.c.voter == row.voter, _about(_vote(row).ballot)))
+            connection.execute(delete(votes).where(votes.c.voter == row.voter, _about(vote_of(row).ballot)))
 
     def export_own(self, owner: str) -> list[Vote]:
         """Everything the voter has said, history included, oldest first."""
@@ -200,7 +169,7 @@ class VoteStore:
 
     def _all(self, query: Select[Any]) -> list[Vote]:
         with self.database.reading() as connection:
-            return [_vote(row) for row in connection.execute(query)]
+            return [vote_of(row) for row in connection.execute(query)]
 
 
 def check_ranks(ranking: Ranking, states: Sequence[str]) -> None:
@@ -234,7 +203,7 @@ def _cast(connection: Connection, owner: str, ballot: Ranking | Rating, was_blin
     if key is not None:
         known = connection.execute(select(votes).where(votes.c.voter == owner, votes.c.client_key == key))
         if (row := known.one_or_none()) is not None:
-            vote = _vote(row)
+            vote = vote_of(row)
             if vote.ballot != ballot:
                 raise InvalidRequest(f"key {key!r} was used for another vote; give each vote a key of its own")
             return vote
@@ -263,61 +232,3 @@ def _about(ballot: Ranking | Rating) -> Any:
     if isinstance(ballot, Ranking):
         return votes.c.comparison_id == ballot.comparison_id
     return votes.c.turn_id == ballot.turn_id
-
-
-def _conditions(filters: Filters) -> list[Any]:
-    conditions: list[Any] = []
-    if filters.since is not None:
-        conditions.append(votes.c.created_at >= filters.since)
-    if filters.until is not None:
-        conditions.append(votes.c.created_at < filters.until)
-    if filters.voter is not None:
-        conditions.append(votes.c.voter == filters.voter)
-    if filters.blind is not None:
-        conditions.append(votes.c.was_blind.is_(filters.blind))
-    if filters.kind is not None:
-        conditions.append((votes.c.comparison_id if filters.kind == "ranking" else votes.c.turn_id).is_not(None))
-    return conditions
-
-
-def _turn_fields() -> list[Any]:
-    named = (turns.c.id, turns.c.state, turns.c.kind, turns.c.request, turns.c.user_text, turns.c.parts)
-    return [*named, turns.c.base_digest, turns.c.adapter.label("asked_of")]
-
-
-def _vote(row: Row[Any]) -> Vote:
-    kind = Ranking if row.comparison_id is not None else Rating
-    ballot = kind.model_validate(row.ballot)
-    return Vote(row.id, row.voter, row.created_at, row.superseded_at, row.was_blind, ballot)
-
-
-def _comparison_case(vote: Vote, rows: Sequence[Row[Any]]) -> Case:
-    system = rows[0].asked.get("system")
-    before = (Message(role="system", content=system),) if system else ()
-    prompt = (*before, Message(role="user", content=rows[0].question))
-    return Case(vote, prompt, tuple(_answer(row, row.turn_id, row.mode, row.position, row.shown) for row in rows))
-
-
-def _turn_case(vote: Vote, row: Any) -> Case:
-    answer = _answer(row, row.id, row.mode or "", row.place or 0, row.shown or 0)
-    if row.kind != "chat":
-        return Case(vote, (Message(role="user", content=row.user_text),), (answer,), is_chat=False)
-    prompt = tuple(Message.model_validate(message) for message in row.request["messages"])
-    return Case(vote, prompt, (answer,))
-
-
-def _answer(row: Row[Any], turn_id: str, mode: str, position: int, shown: int) -> Answer:
-    parts = [Part.model_validate(part) for part in row.parts or ()]
-    return Answer(
-        turn_id=turn_id,
-        position=position,
-        shown=shown,
-        mode=mode,
-        adapter="+".join(dict.fromkeys(part.route.adapter for part in parts)) or row.asked_of or "",
-        digest=parts[0].digest if parts else None,
-        base_digest=row.base_digest or "",
-        is_finished=row.state == "finished",
-        text="\n\n".join(part.text for part in parts),
-        tokens=sum(part.usage.completion_tokens for part in parts),
-        seconds=sum(part.timing.total for part in parts),
-    )
