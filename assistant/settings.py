@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     max_upload_mib: Annotated[int, Field(ge=1)] = Field(
         256, description="Largest adapter taken by upload, unpacked, in MiB."
     )
+    max_document_mib: Annotated[int, Field(ge=1)] = Field(
+        32, description="Largest file taken into the documents, in MiB."
+    )
     router_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None,
         description="Confidence below which Auto uses the base; unset: the value chosen on the development half of the routing set.",
@@ -82,6 +85,10 @@ class Settings(BaseSettings):
     @property
     def max_upload_bytes(self) -> int:
         return self.max_upload_mib * MIB
+
+    @property
+    def max_document_bytes(self) -> int:
+        return self.max_document_mib * MIB
 
 
 def load_settings(env_file: str | Path = ENV_FILE) -> Settings:

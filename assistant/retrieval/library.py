@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from assistant.database.connection import Database
 from assistant.database.tables.documents import FIRST_COLLECTION, collections, documents, passages
@@ -116,8 +118,7 @@ class Library:
     def create_collection(self, name: str) -> Collection:
         """Raises InvalidRequest for an empty name, one that is too long, or one there is already."""
         created = Collection(uuid.uuid4().hex, name.strip(), 0, datetime.now(UTC))
-        with self._database.writing() as connection:
-            _check_free(connection, created.name)
+        with _name_of_its_own(name), self._database.writing() as connection:
             connection.execute(
                 insert(collections).values(id=created.id, name=created.name, created_at=created.created_at)
             )
@@ -125,9 +126,8 @@ class Library:
 
     def rename_collection(self, collection_id: str, name: str) -> None:
         """Raises NotFound; InvalidRequest as `create_collection` does."""
-        with self._database.writing() as connection:
+        with _name_of_its_own(name), self._database.writing() as connection:
             _check_collection(connection, collection_id)
-            _check_free(connection, name.strip(), collection_id)
             connection.execute(update(collections).where(collections.c.id == collection_id).values(name=name.strip()))
 
     def delete_collection(self, collection_id: str) -> None:
@@ -158,7 +158,8 @@ class Library:
         """
         name, collection_id = name.strip(), collection_id or FIRST_COLLECTION
         report = progress or (lambda _: None)
-        _check_name(name)
+        if not _is_name(name):
+            raise DocumentRejected(f"file name {name!r}; allowed: 1 to {LONGEST_NAME} printable characters")
         if len(data) > self.max_bytes:
             raise DocumentRejected(f"{name}: {len(data):,} bytes; allowed: up to {self.max_bytes:,}")
         digest = hashlib.sha256(data).hexdigest()
@@ -243,13 +244,14 @@ class Library:
 
     @property
     def version(self) -> tuple[int, int]:
-        """The highest id of a passage, and how many there are: another pair after every change.
+        """The highest id of a passage, and how many there are: two states that differ never have the same.
 
-        As ids are never given twice, adding raises the highest, and deleting lowers one of the two; with the same
-        highest id, an older state holds all of a newer one.
+        For ids are not given twice: while the highest is the same, passages can only have gone, and then they are
+        fewer.
         """
         with self._database.reading() as connection:
-            return _version(connection)
+            highest, count = connection.execute(select(func.max(passages.c.id), func.count())).one()
+        return highest or 0, count
 
     def corpus(self) -> Corpus:
         """All passages of all collections. Those whose vectors another embedder made are embedded anew before."""
@@ -259,22 +261,23 @@ class Library:
             .join(documents)
             .order_by(passages.c.id)
         )
+        ids: list[int] = []
+        places: list[str] = []
+        texts: list[str] = []
+        vectors = bytearray()
         with self._database.reading() as connection:
-            version = _version(connection)
-            ids = np.empty(version[1], dtype=np.int64)
-            vectors = np.empty((0, 0), dtype=np.float32)
-            places: list[str] = []
-            texts: list[str] = []
-            for rows in connection.execute(query).partitions(ROWS):
-                start, stop = len(texts), len(texts) + len(rows)
-                ids[start:stop] = [row.id for row in rows]
-                places += [row.collection_id for row in rows]
-                texts += [searched(row.heading, row.text) for row in rows]
-                block = np.frombuffer(b"".join(row.vector for row in rows), dtype="<f4").reshape(len(rows), -1)
-                if not start:
-                    vectors = np.empty((version[1], block.shape[1]), dtype=np.float32)
-                vectors[start:stop] = block
-        return Corpus(version, ids, places, texts, vectors)
+            for row in connection.execute(query).yield_per(ROWS):
+                ids.append(row.id)
+                places.append(row.collection_id)
+                texts.append(searched(row.heading, row.text))
+                vectors += row.vector
+        return Corpus(
+            (max(ids, default=0), len(ids)),
+            np.array(ids, dtype=np.int64),
+            places,
+            texts,
+            np.frombuffer(vectors, dtype="<f4").reshape(len(ids), -1 if ids else 0),
+        )
 
     def passages(self, ids: Sequence[int]) -> list[Passage]:
         """In the order asked for; those that are no longer there are left out."""
@@ -361,6 +364,8 @@ def _named(connection: Connection, collection_id: str, name: str) -> Document | 
 
 def _keep(connection: Connection, document: dict[str, Any], rows: list[dict[str, Any]]) -> Added:
     """Write a document with its passages over what has its name, if anything has."""
+    # One writer at a time, so that what has the higher ids is also seen later: `version` rests on it.
+    connection.execute(select(collections.c.id).where(collections.c.id == FIRST_COLLECTION).with_for_update())
     _check_collection(connection, document["collection_id"])
     old = _named(connection, document["collection_id"], document["name"])
     if old is not None and old.digest == document["digest"]:
@@ -376,24 +381,21 @@ def _keep(connection: Connection, document: dict[str, Any], rows: list[dict[str,
     return Added(_document(kept), "replaced" if old else "added")
 
 
-def _version(connection: Connection) -> tuple[int, int]:
-    highest, count = connection.execute(select(func.max(passages.c.id), func.count())).one()
-    return highest or 0, count
-
-
 def _check_collection(connection: Connection, collection_id: str) -> None:
     if connection.scalar(select(collections.c.id).where(collections.c.id == collection_id)) is None:
         raise NotFound(f"no collection {collection_id!r}")
 
 
-def _check_free(connection: Connection, name: str, collection_id: str | None = None) -> None:
-    if not 0 < len(name) <= LONGEST_NAME:
-        raise InvalidRequest(f"collection name {name!r}; allowed: 1 to {LONGEST_NAME} characters")
-    holder = connection.scalar(select(collections.c.id).where(collections.c.name == name))
-    if holder is not None and holder != collection_id:
-        raise InvalidRequest(f"there is a collection {name!r} already; allowed: a name of its own")
+@contextmanager
+def _name_of_its_own(name: str) -> Iterator[None]:
+    """Around a change that gives a collection this name."""
+    if not _is_name(name.strip()):
+        raise InvalidRequest(f"collection name {name!r}; allowed: 1 to {LONGEST_NAME} printable characters")
+    try:
+        yield
+    except IntegrityError as error:
+        raise InvalidRequest(f"there is a collection {name.strip()!r} already; allowed: a name of its own") from error
 
 
-def _check_name(name: str) -> None:
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        raise DocumentRejected(f"file name {name!r}; allowed: 1 to {LONGEST_NAME} printable characters")
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable()

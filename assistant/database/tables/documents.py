@@ -31,7 +31,7 @@ documents = Table(
     # Where each page begins in the text, for formats that have pages; empty for others.
     Column("pages", JSON, nullable=False),
     # What made the vectors of its passages: those of two embedders cannot be compared.
-    Column("embedder", String(255), nullable=False),
+    Column("embedder", Text, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
     UniqueConstraint("collection_id", "name", name="uq_documents_name"),
 )

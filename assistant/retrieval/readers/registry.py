@@ -107,5 +107,9 @@ def _is_docx(data: bytes) -> bool:
 
 def _clean(content: Content) -> Content:
     """Without what a database cannot hold; every character keeps its place."""
-    text = CONTROL.sub(" ", content.text).encode("utf-8", "replace").decode("utf-8")
-    return replace(content, text=text)
+    headings = tuple(replace(heading, title=_cleaned(heading.title)) for heading in content.headings)
+    return replace(content, text=_cleaned(content.text), headings=headings)
+
+
+def _cleaned(text: str) -> str:
+    return CONTROL.sub(" ", text).encode("utf-8", "replace").decode("utf-8")

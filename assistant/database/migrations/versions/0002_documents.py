@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("size", sa.Integer, nullable=False),
         sa.Column("text", sa.Text, nullable=False),
         sa.Column("pages", sa.JSON, nullable=False),
-        sa.Column("embedder", sa.String(255), nullable=False),
+        sa.Column("embedder", sa.Text, nullable=False),
         sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
         sa.UniqueConstraint("collection_id", "name", name="uq_documents_name"),
     )
