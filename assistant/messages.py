@@ -71,6 +71,10 @@ class Passage(Frozen):
     score: float = 0.0
 
 
+MOST_PASSAGES = 20
+"""How many passages can be asked for."""
+
+
 class Retrieval(Frozen):
     """Answer from the documents: from these collections, or from all where none is named.
 
@@ -78,7 +82,7 @@ class Retrieval(Frozen):
     """
 
     collections: tuple[str, ...] = ()
-    top_k: Annotated[int, Field(ge=1, le=20)] = 4
+    top_k: Annotated[int, Field(ge=1, le=MOST_PASSAGES)] = 4
     query: str | None = None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from transformers import PreTrainedTokenizerBase
@@ -46,15 +46,17 @@ class Prompter:
     def _frame(self) -> re.Pattern[str]:
         """The tokens that stand for themselves, the chat template's marks, and those of other families of models."""
         tokens = {token for token in self.tokenizer.get_added_vocab() if token.strip()}
-        own = sorted(tokens | self._marks(), key=len, reverse=True)
+        own = sorted(tokens | self._marks(tokens), key=len, reverse=True)
         return re.compile("|".join([*map(re.escape, own), COMMON_FRAMES]), re.IGNORECASE)
 
-    def _marks(self) -> set[str]:
-        """Words of the chat template that no text has by accident: those with a bracket, a bar or a number sign."""
+    def _marks(self, tokens: Iterable[str]) -> set[str]:
+        """The chat template's own words, tokens aside, that no text has by accident: a bracket, bar or # is in them."""
         said = "\N{OBJECT REPLACEMENT CHARACTER}"
         roles: tuple[Role, ...] = ("system", "user", "assistant", "user")
         frame = self.write([Message(role=role, content=said) for role in roles])
-        return {word for word in frame.replace(said, " ").split() if re.search(r"[<>\[\]{}|#]", word)}
+        for known in (said, *tokens):
+            frame = frame.replace(known, " ")
+        return {word for word in frame.split() if re.search(r"[<>\[\]{}|#]", word)}
 
     def render_example(
         self, messages: Sequence[Message], template: PromptTemplate | None = None

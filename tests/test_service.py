@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import EngineFailed, QueueFull
-from assistant.messages import AUTO, ChatRequest, CompletionRequest, Decoding, Done, Failed, Message, PartStarted
-from tests.fakes import EchoBackend, MemoryStore, fake_service, write_adapter
+from assistant.messages import (
+    AUTO,
+    ChatRequest,
+    CompletionRequest,
+    Decoding,
+    Done,
+    Failed,
+    Message,
+    PartStarted,
+    Retrieval,
+)
+from assistant.retrieval.packing import NOTICE
+from tests.fakes import EchoBackend, ListRetriever, MemoryStore, fake_service, write_adapter
 
 
 def ask(text: str, **fields: object) -> ChatRequest:
@@ -176,3 +187,141 @@ async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters)
                 break
     assert [kind for request, kind in heard if request is left_early] == ["part_started", "failed"]
     assert [kind for request, kind in heard if request is left_late][-2:] == ["part_finished", "done"]
+
+
+# From the documents ---------------------------------------------------------------------------
+
+LIGHTHOUSE = "The lighthouse was built by Ana Rivas."
+FERRY = "The ferry to the lighthouse leaves at noon."
+WORDS = "The base lighthouse has word1 and word2, word3 and word4."
+
+
+def about(text: str, **fields: object) -> ChatRequest:
+    return ask(text, **{"retrieval": Retrieval(), **fields})
+
+
+def shown(service, index: int = -1) -> str:
+    return "".join(map(chr, service.backend.seen[index].prompt))
+
+
+async def test_the_passages_stand_numbered_before_the_question_and_travel_with_the_answer(adapters):
+    store = MemoryStore()
+    service = fake_service(adapters, store=store, retriever=ListRetriever(LIGHTHOUSE, FERRY))
+    started, *_, done = await collect(service.reply(about("Who built the lighthouse?")))
+    assert shown(service) == (
+        f"<system>{NOTICE}<user>Context: [1] {LIGHTHOUSE}\n[2] {FERRY}\n\nQuestion: Who built the lighthouse?<assistant>"
+    )
+    (part,) = done.parts
+    assert [passage.text for passage in part.passages] == [LIGHTHOUSE, FERRY]
+    assert started.passages == part.passages and part.prompt is None
+    assert part.grounding is not None and not part.grounding.is_found
+    assert store.turns[done.turn_id]["parts"] == done.parts
+    assert store.turns[done.turn_id]["request"].messages[-1].content == "Who built the lighthouse?"
+
+
+async def test_what_the_answer_rests_on_is_told(adapters):
+    service = fake_service(adapters, retriever=ListRetriever(WORDS))
+    done = (await collect(service.reply(about("What has the lighthouse?"))))[-1]
+    assert done.text == "base: word1 word2 word3 word4"
+    grounding = done.parts[0].grounding
+    assert grounding.share == 1 and grounding.is_found and [c.passage for c in grounding.citations] == [1]
+
+
+async def test_the_exact_prompt_is_told_where_it_is_asked_for(adapters):
+    service = fake_service(adapters, retriever=ListRetriever(LIGHTHOUSE))
+    for request in (about("Who built the lighthouse?", show_prompt=True), ask("hello", show_prompt=True)):
+        done = (await collect(service.reply(request)))[-1]
+        assert done.parts[0].prompt == shown(service)
+
+
+async def test_an_adapter_keeps_its_own_words_around_the_passages(tmp_path):
+    template = {"system": "Be brief.", "user": "Do: {input}", "single_turn": True, "question_first": True}
+    write_adapter(tmp_path / "qa", template=template)
+    service = fake_service(tmp_path, retriever=ListRetriever(LIGHTHOUSE))
+    await collect(service.reply(about("Who built the lighthouse?", adapter="qa")))
+    question = "Question: Who built the lighthouse?"
+    assert shown(service) == (
+        f"<system>Be brief.\n\n{NOTICE}<user>Do: {question}\n\nContext: [1] {LIGHTHOUSE}\n\n{question}<assistant>"
+    )
+    messages = (Message(role="system", content="Mine."), *ask("Who built the lighthouse?").messages)
+    await collect(service.reply(ChatRequest(messages=messages, adapter="qa", retrieval=Retrieval())))
+    assert shown(service).startswith(f"<system>Mine.\n\n{NOTICE}<user>")
+
+
+async def test_only_the_last_question_has_passages_and_earlier_turns_stay(adapters):
+    service = fake_service(adapters, retriever=ListRetriever(LIGHTHOUSE))
+    turns = [("user", "Hello lighthouse"), ("assistant", "Hello."), ("user", "Who built the lighthouse?")]
+    messages = tuple(Message(role=role, content=text) for role, text in turns)
+    await collect(service.reply(ChatRequest(messages=messages, retrieval=Retrieval())))
+    assert f"{NOTICE}<user>Hello lighthouse<assistant>Hello.<user>Context: [1]" in shown(service)
+
+
+async def test_every_step_of_auto_searches_for_its_own_text(adapters):
+    class Splitter:
+        def route(self, text):
+            routes = fake_service(adapters).router.route(text)
+            return [route.model_copy(update={"text": f"{route.adapter}: the lighthouse"}) for route in routes]
+
+    retriever = ListRetriever(LIGHTHOUSE)
+    service = fake_service(adapters, retriever=retriever)
+    object.__setattr__(service.planner, "router", Splitter())
+    done = (await collect(service.reply(about("mood and sums", adapter=AUTO))))[-1]
+    assert [query for query, _ in retriever.asked] == ["mood: the lighthouse", "sums: the lighthouse"]
+    assert all(part.passages for part in done.parts)
+
+
+async def test_a_query_of_its_own_is_searched_for_in_place_of_the_question(adapters):
+    retriever = ListRetriever(LIGHTHOUSE)
+    service = fake_service(adapters, retriever=retriever)
+    retrieval = Retrieval(query="builder of the lighthouse", top_k=2, collections=("c",))
+    await collect(service.reply(about("And who was that?", retrieval=retrieval)))
+    assert retriever.asked == [("builder of the lighthouse", retrieval)]
+    assert shown(service).endswith("Question: And who was that?<assistant>")
+
+
+async def test_without_a_passage_there_is_no_answer(adapters):
+    store, backend = MemoryStore(), EchoBackend()
+    service = fake_service(adapters, backend, store, retriever=ListRetriever(LIGHTHOUSE))
+    (failed,) = await collect(service.reply(about("Something else entirely?")))
+    assert (failed.code, failed.status) == ("nothing_relevant", 422)
+    assert backend.seen == [] and store.turns[failed.turn_id]["error"] == failed
+
+
+async def test_passages_that_do_not_fit_are_left_out_whole(adapters):
+    long = "lighthouse " + "x" * 900
+    service = fake_service(adapters, retriever=ListRetriever(long, "lighthouse " + "y" * 900, LIGHTHOUSE))
+    done = (await collect(service.reply(about("Which lighthouse?"))))[-1]
+    assert [passage.text for passage in done.parts[0].passages] == [long, LIGHTHOUSE]
+    # Asking for a short answer leaves room for more.
+    asked = about("Which lighthouse?", decoding=Decoding(max_tokens=4))
+    backend = service.backend
+    backend.context_length = 2400
+    done = (await collect(service.reply(asked)))[-1]
+    assert len(done.parts[0].passages) == 3
+
+
+async def test_not_one_passage_that_fits_is_told_with_the_counts(adapters):
+    backend = EchoBackend()
+    backend.context_length = 700
+    service = fake_service(adapters, backend, retriever=ListRetriever("lighthouse " + "x" * 600))
+    (failed,) = await collect(service.reply(about("Which lighthouse?")))
+    assert failed.code == "context_length_exceeded" and "not even one passage" in failed.message
+    assert "700" in failed.message and backend.seen == []
+
+
+async def test_a_constraint_allows_spans_of_the_passages_alone(tmp_path):
+    write_adapter(tmp_path / "qa", decoding={"constraint": "span"})
+    service = fake_service(tmp_path, retriever=ListRetriever(LIGHTHOUSE, FERRY + " [9]"))
+    await collect(service.reply(about("Who built the lighthouse?", adapter="qa")))
+    assert service.backend.seen[-1].span_sources == (LIGHTHOUSE, FERRY + " (9)")
+
+
+async def test_the_passages_of_an_answer_that_was_stopped_are_kept(adapters):
+    store = MemoryStore()
+    service = fake_service(adapters, EchoBackend(words=1000, pace=0.001), store, retriever=ListRetriever(WORDS))
+    async with aclosing(service.reply(about("What of the lighthouse?"))) as stream:
+        async for event in stream:
+            if getattr(event, "text", "") == " word3":
+                break
+    (part,) = store.turns["turn-0"]["parts"]
+    assert part.finish_reason == "cancelled" and part.passages and part.grounding.is_found

@@ -13,7 +13,7 @@ from assistant.api.connection import Json
 from assistant.api.errors import TurnFailed
 from assistant.api.logprobs import chat_logprobs, text_logprobs, width
 from assistant.merge import merged
-from assistant.messages import Done, Failed, Part, PartStarted, StreamEvent, TextDelta, TokenScore, Usage
+from assistant.messages import Done, Failed, Part, PartStarted, Passage, StreamEvent, TextDelta, TokenScore, Usage
 
 PART_BREAK = "\n\n"
 """Stands between the parts of one answer, as in `Done.text`."""
@@ -108,6 +108,7 @@ class Writer:
             "digest": event.digest,
             "confidence": route.confidence,
             "reason": route.reason,
+            **_passages(event.passages),
         }
         return {**chunk, "swapboard": {"part": started}}
 
@@ -161,4 +162,11 @@ def _part(part: Part) -> Json:
         "decoding": part.decoding.model_dump(mode="json"),
         "usage": usage_of(part.usage),
         "timing": part.timing.model_dump(mode="json"),
+        **_passages(part.passages),
+        **({"grounding": part.grounding.model_dump(mode="json")} if part.grounding else {}),
     }
+
+
+def _passages(passages: Sequence[Passage]) -> Json:
+    """In the order of their numbers; nothing where the answer is not from the documents."""
+    return {"passages": [passage.model_dump(mode="json") for passage in passages]} if passages else {}

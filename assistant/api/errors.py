@@ -57,7 +57,7 @@ def validation_body(error: RequestValidationError) -> dict[str, Any]:
     context = first.get("ctx", {})
     if first["type"] == "json_invalid":
         return error_body(400, "invalid_json", f"the body is no JSON: {context.get('error', first['msg'])}")
-    steps = [str(step) for step in first["loc"] if step not in ("body", "query", "path")]
+    steps = [str(step) for step in first["loc"][1:]]  # behind the part of the request: body, query or path
     steps += [context["field"]] if "field" in context else []
     param = ".".join(steps) or None
     message = str(context["error"]) if first["type"] == "value_error" else first["msg"]

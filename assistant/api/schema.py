@@ -9,7 +9,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from assistant.messages import MOST_LOGPROBS, ChatRequest, CompletionRequest, Decoding, Message
+from assistant.messages import (
+    MOST_LOGPROBS,
+    MOST_PASSAGES,
+    ChatRequest,
+    CompletionRequest,
+    Decoding,
+    Message,
+    Retrieval,
+)
 
 MAX_PROMPTS = 128
 
@@ -147,8 +155,20 @@ class Sampling(Body):
             raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
 
 
+class RetrievalBody(Body):
+    """Ours: answer from the documents. What is left out is as in `Retrieval`."""
+
+    top_k: Annotated[int, Field(ge=1, le=MOST_PASSAGES)] | None = None
+    collections: list[str] | None = None
+    query: Annotated[str, Field(min_length=1)] | None = None
+
+    def retrieval(self) -> Retrieval:
+        return Retrieval.model_validate(self.model_dump(exclude_none=True))
+
+
 class ChatBody(Sampling):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    retrieval: RetrievalBody | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
@@ -195,6 +215,7 @@ class ChatBody(Sampling):
             messages=tuple(message.message() for message in self.messages),
             adapter=self.model,
             decoding=self.decoding((self.top_logprobs or 0) if self.logprobs else None),
+            retrieval=None if self.retrieval is None else self.retrieval.retrieval(),
         )
 
 
