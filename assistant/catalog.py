@@ -36,6 +36,9 @@ ADALORA = "ADALORA"
 BITFIT = "BITFIT"
 BOTTLENECK = "BOTTLENECK"
 SOFT_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNING")
+REWARD_TASK = "SEQ_CLS"
+"""PEFT's task_type of an adapter that ends in a head of one score: a reward model."""
+
 SERVED_TYPES = (LORA, DORA, ADALORA, "IA3", BITFIT, "BEFT", BOTTLENECK, *SOFT_PROMPTS)
 
 
@@ -92,7 +95,8 @@ class Adapter:
     """One folder of the catalogue. `digest` identifies the content of config and weights, not the name.
 
     `error` says why the folder cannot be used; the fields after it are then only what could be read. `rank` is None
-    for types that have none; for AdaLoRA it is the mean that ranks were pruned to, for bottlenecks their width.
+    for types that have none; for AdaLoRA it is the mean that ranks were pruned to, for bottlenecks their width. One that
+    `is_reward` scores answers and writes none.
     """
 
     name: str
@@ -103,6 +107,7 @@ class Adapter:
     nbytes: int = 0
     digest: str = ""
     card: Card = field(default_factory=Card)
+    is_reward: bool = False
 
     @property
     def is_usable(self) -> bool:
@@ -205,6 +210,7 @@ def read_adapter(folder: Path) -> Adapter:
             nbytes=weights.stat().st_size,
             digest=content_digest(folder),
             card=read_card(folder),
+            is_reward=config.get("task_type") == REWARD_TASK,
         )
         check_name(name)
     except (AdapterBroken, AdapterRejected, OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from assistant.adapter_pool.base_shape import BaseShape
 from assistant.adapter_pool.bottleneck import read_bottleneck
 from assistant.adapter_pool.low_rank import read_adalora, read_lora
 from assistant.adapter_pool.prompts import read_multitask_prompt, read_prefix, read_prompt
+from assistant.adapter_pool.reward_head import take_head
 from assistant.adapter_pool.vectors import read_beft, read_bitfit, read_ia3
 from assistant.adapter_pool.weights import AdapterWeights
 from assistant.base_model import Base
@@ -83,10 +85,11 @@ class Loader:
     def build(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> AdapterWeights:
         """Weights from what the files hold; checks types, names, shapes and values."""
         check_finite(tensors)
+        config, tensors, head = take_head(config, tensors, self._base.hidden)
         kind = kind_of(config)
         if kind not in READERS:
             raise AdapterBroken(f"type {kind!r} is not served; served: {', '.join(SERVED_TYPES)}")
-        return READERS[kind](config, tensors, self._base)
+        return replace(READERS[kind](config, tensors, self._base), head=head)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

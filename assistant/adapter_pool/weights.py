@@ -85,6 +85,7 @@ class AdapterWeights:
         virtual: positions the soft prompt takes before the tokens; 0 for changes of layers.
         embeddings: (virtual, hidden), prompt tuning and p-tuning.
         keys, values: per layer (kv heads, virtual, head dimension), prefix tuning.
+        head: (hidden,), float32, of a reward adapter: its product with the last token's hidden state is the reward.
     """
 
     layers: dict[str, LayerWeights] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class AdapterWeights:
     embeddings: Tensor | None = None
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    head: Tensor | None = None
 
     @property
     def rank(self) -> int:

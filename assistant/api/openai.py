@@ -11,9 +11,11 @@ from fastapi import APIRouter, FastAPI, HTTPException, Response
 from assistant.api.adapters import adapters_router
 from assistant.api.answers import Writer
 from assistant.api.connection import EventStream, WholeAnswer
+from assistant.api.documents import documents_router
 from assistant.api.errors import install_error_handlers
 from assistant.api.health import health_router
 from assistant.api.schema import ChatBody, CompletionBody
+from assistant.api.scores import scores_router
 from assistant.catalog import Adapter
 from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
@@ -30,6 +32,8 @@ def install(app: FastAPI, service: ChatService, max_upload_bytes: int, *others: 
     install_error_handlers(app)
     app.include_router(openai_router(service))
     app.include_router(adapters_router(service, max_upload_bytes))
+    app.include_router(documents_router(service))
+    app.include_router(scores_router(service))
     app.include_router(health_router(service))
     for router in others:
         app.include_router(router)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -86,6 +86,17 @@ class Backend(Protocol):
             QueueFull: too many requests wait already.
             AdapterError: the adapter cannot be served.
             EngineError: the backend stopped or a step failed.
+        """
+        ...
+
+    async def score(self, adapter: Adapter, prompts: Sequence[tuple[int, ...]]) -> list[float]:
+        """What a reward adapter makes of each text, given as token ids; higher is better.
+
+        The texts are read as rows of the mixed batch, beside whatever else runs. Cancelling the call cancels them.
+
+        Raises:
+            InvalidRequest: the adapter has no head of one score, a text is empty, or a token id is unknown.
+            PromptTooLong, QueueFull, AdapterError, EngineError: see `generate`.
         """
         ...
 

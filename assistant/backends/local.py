@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Iterable
 from functools import cached_property
 
 from assistant.adapter_pool.loader import Loader
@@ -16,8 +17,8 @@ from assistant.engine.runner import Runner
 from assistant.engine.sequence import Sequence
 from assistant.engine.spans import SpanConstraint, Vocabulary
 from assistant.engine.vocabulary import read_vocabulary
-from assistant.errors import InvalidRequest, PromptTooLong, SwapboardError
-from assistant.messages import Finished, Scored
+from assistant.errors import EngineFailed, InvalidRequest, PromptTooLong, SwapboardError
+from assistant.messages import Decoding, Finished, Scored
 
 
 class LocalBackend:
@@ -103,6 +104,59 @@ class LocalBackend:
         finally:
             if not sequence.is_over:
                 self.engine.cancel(sequence)
+
+    async def score(self, adapter: Adapter, prompts: Iterable[tuple[int, ...]]) -> list[float]:
+        if not adapter.is_reward:
+            raise InvalidRequest(
+                f"adapter {adapter.name!r} writes answers and scores none; allowed: an adapter with a reward head"
+            )
+        # No more at once than run in one step: a long list must not fill the queue for everybody else.
+        turn = asyncio.Semaphore(self.engine.scheduler.max_batch)
+
+        async def one(prompt: tuple[int, ...]) -> float:
+            async with turn:
+                return await self._score(adapter, prompt)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(prompt)) for prompt in prompts]
+        except* SwapboardError as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _score(self, adapter: Adapter, prompt: tuple[int, ...]) -> float:
+        loop = asyncio.get_running_loop()
+        end: asyncio.Future[None] = loop.create_future()
+
+        def settle(item: object) -> None:
+            if end.done():
+                return
+            if isinstance(item, SwapboardError):
+                end.set_exception(item)
+            elif isinstance(item, Finished):
+                end.set_result(None)
+
+        def emit(item: str | Scored | Finished | SwapboardError) -> None:
+            loop.call_soon_threadsafe(settle, item)
+
+        decoding = Decoding(temperature=0, max_tokens=0)
+        self._answer_limit(Generation(prompt, adapter, decoding))
+        sequence = Sequence(
+            prompt=prompt,
+            adapter=adapter,
+            decoding=decoding,
+            max_tokens=0,
+            emit=emit,
+        )
+        self.engine.submit(sequence)
+        try:
+            await end
+        finally:
+            if not sequence.is_over:
+                self.engine.cancel(sequence)
+        if sequence.reward is None or not math.isfinite(sequence.reward):
+            raise EngineFailed(f"{adapter.name!r} computed NaN or an infinite score")
+        return sequence.reward
 
     async def load(self, adapter: Adapter) -> None:
         await asyncio.wrap_future(self.pool.load(adapter))

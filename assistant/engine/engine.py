@@ -115,9 +115,11 @@ class Engine:
         rows = self.scheduler.schedule()
         if not rows:
             return False
-        logits, foretelling = self._runner.run(rows)
+        logits, foretelling, rewards = self._runner.run(rows)
         sampling = [row.sequence for row in rows if row.samples]
         finite = logits.isfinite().all(-1).tolist()
+        for sequence in sampling:
+            sequence.reward = rewards.get(sequence.id)
         # Copies: picking writes penalties and limits into the logits.
         plain = {s.id: logits[[i]] for i, s in enumerate(sampling) if s.decoding.logprobs is not None}
         ids = pick(logits, sampling)

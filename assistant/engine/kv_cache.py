@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assistant.engine.sequence import Sequence, State
+from assistant.engine.sequence import Sequence, State, common_beginning
 
 
 @dataclass
@@ -30,13 +30,11 @@ class Slot:
 
     def common(self, sequence: Sequence) -> int:
         """How many tokens at the start of the sequence's are held here; one is always left to run."""
-        if self.key != sequence.key or self.virtual != sequence.virtual or sequence.scores_prompt:
+        # The same key is the same adapter revision, and so as many virtual positions.
+        if self.key != sequence.key or sequence.scores_prompt:
             return 0
         held = self.owner.tokens[: max(self.owner.computed - self.virtual, 0)] if self.owner else self.tokens
-        limit = min(len(held), len(sequence.tokens) - 1)
-        if held[:limit] == sequence.tokens[:limit]:
-            return limit
-        return next(i for i in range(limit) if held[i] != sequence.tokens[i])
+        return min(common_beginning(held, sequence.tokens), len(sequence.tokens) - 1)
 
 
 class KVCache:
@@ -59,6 +57,10 @@ class KVCache:
         self.slots = [Slot(index) for index in range(slots)]
         self._clock = itertools.count(1)
 
+    def held(self, sequence: Sequence) -> int:
+        """How many tokens at the start of the sequence's lie in some slot already."""
+        return max(slot.common(sequence) for slot in self.slots)
+
     def acquire(self, sequence: Sequence) -> tuple[int, int]:
         """Give the sequence a free slot: (its index, positions already computed in it).
 
@@ -80,7 +82,8 @@ class KVCache:
         """Free the sequence's slot and remember what lies in it."""
         slot = self._slot_of(sequence)
         slot.tokens = sequence.tokens[: max(sequence.computed - sequence.virtual, 0)]
-        if not sequence.generated or sequence.state is State.FAILED:
+        is_shown_finite = sequence.generated > 0 or sequence.reward is not None
+        if not is_shown_finite or sequence.state is State.FAILED:
             self._wipe(slot, sequence.computed)
         slot.owner, slot.used = None, next(self._clock)
 

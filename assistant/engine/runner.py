@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assistant.adapter_pool.base_shape import kv_shapes
 from assistant.base_model import Base
@@ -12,6 +12,7 @@ from assistant.engine.attention import NAME, Block, Layout
 from assistant.engine.kv_cache import KVCache
 from assistant.engine.mixed_adapters import MixedAdapters
 from assistant.engine.scheduler import Row
+from assistant.engine.sequence import Sequence
 from assistant.errors import BaseModelError
 
 
@@ -35,6 +36,9 @@ class Runner:
         self.cache = KVCache(kv_shapes(base.model), slots, length, base.model.dtype, base.model.device)
         expected = self._plain_logits()
         self._adapters = MixedAdapters(base.model, packs)
+        # What goes into the output layer: (1, picked tokens, hidden) of the last step.
+        self._hidden = torch.empty(0)
+        self._watch = self.model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
         self.model.set_attn_implementation(NAME)
         try:
             self._check(expected)
@@ -47,12 +51,13 @@ class Runner:
             ) from error
 
     @torch.inference_mode()
-    def run(self, rows: list[Row]) -> tuple[Tensor, dict[int, Tensor]]:
+    def run(self, rows: list[Row]) -> tuple[Tensor, dict[int, Tensor], dict[int, float]]:
         """One forward pass.
 
         Returns:
-            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`; and for
-            each sequence, by its id, whose prompt is scored here, (`Row.foretold`, vocabulary).
+            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`; for
+            each sequence, by its id, whose prompt is scored here, (`Row.foretold`, vocabulary); and for each that a
+            reward adapter has read to its end, by its id, the reward.
         """
         # Decoding rows first and by slot, so that neighbours share their attention.
         order = sorted(range(len(rows)), key=lambda i: (rows[i].count > 1, rows[i].sequence.slot))
@@ -79,10 +84,12 @@ class Runner:
         sampling = [i for i in order if rows[i].samples]
         back = sorted(range(len(sampling)), key=lambda i: sampling[i])
         after = logits[[ends[i] for i in back]] if sampling else logits[:0]
-        return after, {id: logits[where] for id, where in scored.items()}
+        rewards = self._rewards([rows[i].sequence for i in sampling], ends)
+        return after, {id: logits[where] for id, where in scored.items()}, rewards
 
     def close(self) -> None:
         """Leave the model as it was found."""
+        self._watch.remove()
         self._adapters.close()
         self.model.set_attn_implementation(self._attention)
 
@@ -96,6 +103,17 @@ class Runner:
             layout=layout,
         )
         return output.logits[0].float()
+
+    def _keep_hidden(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self._hidden = inputs[0]
+
+    def _rewards(self, sequences: list[Sequence], ends: list[int]) -> dict[int, float]:
+        """r = h · w with h the hidden state of the last token, as transformers' classifiers have it."""
+        return {
+            sequence.id: float(self._hidden[0, end].float() @ sequence.lease.weights.head)
+            for sequence, end in zip(sequences, ends, strict=True)
+            if sequence.lease is not None and sequence.lease.weights.head is not None
+        }
 
     def _prepare_adapters(self, rows: list[Row], picked: Tensor) -> None:
         adapters = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from collections.abc import Sequence as Tokens
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -33,8 +34,8 @@ class Sequence:
     Positions count virtual tokens first (a soft prompt's, `virtual` of them), then `tokens`.
     `computed` positions lie in the cache slot; the rest are still to be run.
 
-    `stream` (text so far), `scores` (those asked for) and `generator` (random numbers) are set by the engine when
-    first needed.
+    `stream` (text so far), `scores` (those asked for), `generator` (random numbers) and `reward` (what a reward
+    adapter makes of the prompt) are set by the engine when first needed.
 
     Args:
         prompt: token ids.
@@ -65,6 +66,7 @@ class Sequence:
     stream: Any = None
     scores: Any = None
     generator: Any = None
+    reward: float | None = None
     submitted: float = field(default_factory=time.perf_counter)
     admitted: float = 0.0
     first_token: float = 0.0
@@ -121,3 +123,11 @@ class Sequence:
             scores=tuple(self.scores.answer) if self.scores else (),
             prompt_scores=tuple(self.scores.prompt) if self.scores else (),
         )
+
+
+def common_beginning(first: Tokens[int], second: Tokens[int]) -> int:
+    """How many tokens two lists of them begin with alike."""
+    limit = min(len(first), len(second))
+    if first[:limit] == second[:limit]:
+        return limit
+    return next(i for i in range(limit) if first[i] != second[i])
