@@ -46,9 +46,13 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[tuple[Path
 
 
 async def bounded_form(
-    request: Request, max_bytes: int, max_texts: int, too_large: Callable[[str], SwapboardError]
+    request: Request,
+    max_bytes: int,
+    max_texts: int,
+    too_large: Callable[[str], SwapboardError],
+    max_files: int = 1,
 ) -> FormData:
-    """A multipart form with one file and as many texts; the caller closes it.
+    """A multipart form with up to so many files and texts; the caller closes it.
 
     Raises:
         SwapboardError: what `too_large` makes of a body larger than `max_bytes`; the rest of it is not read.
@@ -68,7 +72,7 @@ async def bounded_form(
         raise InvalidRequest("the body must be multipart/form-data")
     try:
         return await MultiPartParser(
-            request.headers, bounded(), max_files=1, max_fields=max_texts, max_part_size=FORM_BYTES
+            request.headers, bounded(), max_files=max_files, max_fields=max_texts, max_part_size=FORM_BYTES
         ).parse()
     except MultiPartException as error:
         raise InvalidRequest(f"the form cannot be read: {error.message}") from error

@@ -160,8 +160,7 @@ class Library:
         report = progress or (lambda _: None)
         if not _is_name(name):
             raise DocumentRejected(f"file name {name!r}; allowed: 1 to {LONGEST_NAME} printable characters")
-        if len(data) > self.max_bytes:
-            raise DocumentRejected(f"{name}: {len(data):,} bytes; allowed: up to {self.max_bytes:,}")
+        self.check_size(name, len(data))
         digest = hashlib.sha256(data).hexdigest()
         with self._database.reading() as connection:
             _check_collection(connection, collection_id)
@@ -199,6 +198,11 @@ class Library:
             added = _keep(connection, document, rows)
         report(1.0)
         return added
+
+    def check_size(self, name: str, size: int) -> None:
+        """Raises DocumentRejected for a file of so many bytes, which need not be read then."""
+        if size > self.max_bytes:
+            raise DocumentRejected(f"{name}: {size:,} bytes; allowed: up to {self.max_bytes:,}")
 
     def documents(self, collection_id: str | None = None) -> list[Document]:
         """By name; of one collection or of all. Raises NotFound for the collection."""
