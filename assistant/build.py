@@ -68,7 +68,11 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     )
     prompter = Prompter(base.tokenizer)
     library = Library(
-        store.database, embedder.embed, lambda text: len(prompter.encode(text)), embedder=settings.embedder
+        store.database,
+        embedder.embed,
+        lambda text: len(prompter.encode(text)),
+        embedder=settings.embedder,
+        max_bytes=settings.max_document_bytes,
     )
     retriever = Retriever(library, embedder.embed)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
