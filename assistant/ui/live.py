@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Generic, Protocol, TypeVar
 
-from assistant.errors import InvalidRequest
+from assistant.errors import InvalidRequest, SwapboardError
 from assistant.messages import ChatRequest, Failed
 from assistant.service import ChatService
 from assistant.ui.exchange import Exchange
@@ -24,31 +26,53 @@ REPAINT = 0.06
 READY_POLL = 0.2
 
 
-class LiveReply:
-    """One answer under way. All methods must be called on the event loop that made it."""
+class Followed(Protocol):
+    @property
+    def is_over(self) -> bool: ...
 
-    def __init__(self, service: ChatService, request: ChatRequest, owner: str) -> None:
+
+S = TypeVar("S", bound=Followed)
+
+
+class Live(ABC, Generic[S]):
+    """Something that is being computed, and as much of it as there is: `now`.
+
+    All methods must be called on the event loop that made it.
+    """
+
+    def __init__(self, service: ChatService, owner: str, now: S) -> None:
         self.owner = owner
-        self.exchange = Exchange(request.messages[-1].content)
+        self.now = now
         self._service = service
-        self._request = request
         self._changed = asyncio.Condition()
         self._task = asyncio.create_task(self._run())
 
-    async def changes(self) -> AsyncIterator[Exchange]:
-        """The exchange as it is now and after every change, until it is over."""
+    @abstractmethod
+    def _steps(self) -> AsyncGenerator[S, None]:
+        """`now` after each thing that happens."""
+
+    @abstractmethod
+    def _failed(self, error: Exception) -> S:
+        """`now` once an error has ended it."""
+
+    @abstractmethod
+    def _stopped(self) -> S:
+        """`now` once it has been stopped."""
+
+    async def changes(self) -> AsyncIterator[S]:
+        """What there is now and after every change, until it is over."""
         while True:
-            shown = self.exchange
+            shown = self.now
             yield shown
             if shown.is_over:
                 return
             await asyncio.sleep(REPAINT)
             async with self._changed:
-                while self.exchange is shown:
+                while self.now is shown:
                     await self._changed.wait()
 
     async def stop(self) -> None:
-        """End the computing; returns once it has ended and what there is of the answer is kept."""
+        """End the computing; returns once it has ended and what there is of it is kept."""
         # A second cancel would interrupt the clearing up after the first.
         if not self._task.cancelling():
             self._task.cancel()
@@ -58,21 +82,49 @@ class LiveReply:
         try:
             while not self._service.is_ready:
                 await asyncio.sleep(READY_POLL)
-            async with aclosing(self._service.reply(self._request)) as events:
-                async for event in events:
-                    await self._show(self.exchange.after(event))
+            async with aclosing(self._steps()) as steps:
+                async for now in steps:
+                    await self._show(now)
         except Exception as error:  # nobody awaits this task, so whoever follows it is told here
-            log.exception("an answer ended in an unexpected error")
-            failed = Failed(status=500, code="internal_error", message=f"unexpected error: {type(error).__name__}")
-            await self._show(self.exchange.after(failed))
+            if not isinstance(error, SwapboardError):
+                log.exception("an answer ended in an unexpected error")
+            await self._show(self._failed(error))
         finally:
-            if not self.exchange.is_over:
-                await self._show(self.exchange.stopped())
+            if not self.now.is_over:
+                await self._show(self._stopped())
 
-    async def _show(self, exchange: Exchange) -> None:
+    async def _show(self, now: S) -> None:
         async with self._changed:
-            self.exchange = exchange
+            self.now = now
             self._changed.notify_all()
+
+
+class LiveReply(Live[Exchange]):
+    """One answer under way."""
+
+    def __init__(self, service: ChatService, request: ChatRequest, owner: str) -> None:
+        self._request = request
+        super().__init__(service, owner, Exchange(request.messages[-1].content))
+
+    @property
+    def exchange(self) -> Exchange:
+        return self.now
+
+    async def _steps(self) -> AsyncGenerator[Exchange, None]:
+        async with aclosing(self._service.reply(self._request)) as events:
+            async for event in events:
+                yield self.now.after(event)
+
+    def _failed(self, error: Exception) -> Exchange:
+        return self.now.after(Failed(status=500, code="internal_error", message=told(error)))
+
+    def _stopped(self) -> Exchange:
+        return self.now.stopped()
+
+
+def told(error: Exception) -> str:
+    """What a user may read of an error; the words of one that nobody foresaw may hold what is not for users."""
+    return str(error) if isinstance(error, SwapboardError) else f"unexpected error: {type(error).__name__}"
 
 
 class LiveReplies:

@@ -1,0 +1,224 @@
+"""Who is compared: two to six rows of mode, adapter and decoding, with sensible sets to start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from assistant.comparison.request import FEWEST, MOST, TUNED, Contestant, Mode
+from assistant.errors import InvalidRequest
+from assistant.messages import BASE
+from assistant.service import AdapterStatus
+from assistant.ui.compare_view import MODES
+from assistant.ui.controls import CONTROLS, placeholder, read_controls
+from assistant.ui.history import Updates
+
+PRESETS: dict[str, tuple[Mode, ...]] = {
+    "Prompt vs RAG vs fine-tuned": ("prompt", "rag", "tuned"),
+    "Prompt vs fine-tuned": ("prompt", "tuned"),
+    "Prompt vs examples vs fine-tuned": ("prompt", "few-shot", "tuned"),
+    "RAG vs RAG + fine-tuned": ("rag", "rag-tuned"),
+    "All five ways": ("prompt", "few-shot", "rag", "tuned", "rag-tuned"),
+}
+FIRST = "Prompt vs RAG vs fine-tuned"
+SHOWN = ("temperature", "max_tokens", "seed")
+"""The decoding controls of a row, in order."""
+
+WIDTH = 2 + len(SHOWN)
+"""Values in a row: mode, adapter, and the decoding."""
+
+NO_ADAPTER = ("base", BASE)
+ANSWERING = ("qa", "question answering")
+
+
+class ContestantPicker:
+    """The rows, built inside the current Blocks. All are there from the start; `count` says how many are meant."""
+
+    def build(self, statuses: Sequence[AdapterStatus]) -> None:
+        names = usable(statuses)
+        starting = preset(FIRST, favourite(statuses)) if names else preset("RAG vs RAG + fine-tuned", None)
+        self.count = gr.State(len(starting))
+        with gr.Row(elem_classes=["sb-preset", "sb-fields"]):
+            self.preset = gr.Dropdown(
+                list(PRESETS),
+                value=FIRST if names else None,
+                label="Start from",
+                min_width=220,
+                elem_id="compare-preset",
+            )
+            self.favourite = gr.Dropdown(
+                names, value=favourite(statuses), label="Adapter", min_width=160, elem_id="compare-adapter"
+            )
+        self.rows: list[Any] = []
+        self.fields: list[Any] = []
+        self.removes: list[Any] = []
+        for index in range(MOST):
+            one = starting[index] if index < len(starting) else Contestant(mode="prompt")
+            with gr.Row(visible=index < len(starting), elem_classes=["sb-contestant", "sb-fields"]) as row:
+                self._build_row(index, one, names)
+            self.rows.append(row)
+        self.add = gr.Button("Add a column", size="sm", min_width=120, scale=0, elem_id="add-contestant")
+
+    def _build_row(self, index: int, one: Contestant, names: Sequence[str]) -> None:
+        self.fields += [
+            gr.Dropdown([(label, mode) for mode, label in MODES.items()], value=one.mode, label="Way", min_width=150),
+            gr.Dropdown(
+                _choices(one.mode, names),
+                value=one.adapter,
+                label="Adapter",
+                interactive=one.mode in TUNED,
+                min_width=130,
+            ),
+        ]
+        for control in CONTROLS:
+            if control.name in SHOWN:
+                text = placeholder(control.name, None)
+                self.fields.append(gr.Textbox(label=control.label, placeholder=text, max_lines=1, min_width=90))
+        remove = gr.Button("✕", size="sm", min_width=36, scale=0, elem_classes="sb-remove-row")
+        remove.elem_id = f"remove-contestant-{index}"
+        self.removes.append(remove)
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.count, *self.fields]
+
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.count, *self.rows, *self.fields, *self.removes, self.add]
+
+    def connect(self, usable_now: Any) -> None:
+        """Wire the events; `usable_now()` gives the names of the adapters there are."""
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+        def start_from(name: str | None, adapter: str | None) -> Updates:
+            if name not in PRESETS:
+                return {self.count: gr.skip()}
+            return self.show(values_of(preset(name, adapter)), usable_now())
+
+        def add(count: int, *values: Any) -> Updates:
+            rows = split(count, values)
+            return self.show([*rows, _fresh(rows, usable_now())], usable_now())
+
+        for field in (self.preset, self.favourite):
+            # Only what the user picks: what the page sets itself must not undo a comparison that was opened.
+            field.input(start_from, [self.preset, self.favourite], self.outputs, **quiet)
+        self.add.click(add, self.inputs, self.outputs, **quiet)
+        for index, button in enumerate(self.removes):
+            button.click(self._remover(index, usable_now), self.inputs, self.outputs, **quiet)
+        for index in range(MOST):
+            mode, adapter = self.fields[index * WIDTH : index * WIDTH + 2]
+            mode.input(self._mode_changed(usable_now), [mode, adapter], adapter, **quiet)
+
+    def _remover(self, index: int, usable_now: Any) -> Any:
+        def remove(count: int, *values: Any) -> Updates:
+            rows = split(count, values)
+            return self.show(rows[:index] + rows[index + 1 :], usable_now())
+
+        return remove
+
+    def _mode_changed(self, usable_now: Any) -> Any:
+        def changed(mode: Mode, adapter: str) -> Any:
+            names = usable_now()
+            return _adapter_field(mode, adapter, names)
+
+        return changed
+
+    def show(self, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Updates:
+        """The updates that make the picker hold these rows."""
+        count = len(rows)
+        updates: Updates = {self.count: count, self.add: gr.Button(visible=count < MOST)}
+        for index, row in enumerate(self.rows):
+            updates[row] = gr.Row(visible=index < count)
+            updates[self.removes[index]] = gr.Button(visible=count > FEWEST)
+        for index, (mode, adapter, *decoding) in enumerate(rows):
+            fields = self.fields[index * WIDTH : (index + 1) * WIDTH]
+            updates[fields[0]] = mode
+            updates[fields[1]] = _adapter_field(mode, adapter, names)
+            updates |= dict(zip(fields[2:], decoding, strict=True))
+        return updates
+
+    def offer(self, names: Sequence[str], values: Sequence[Any]) -> Updates:
+        """The updates for a catalogue that has changed; what was picked stays picked, even where it has gone."""
+        updates: Updates = {self.favourite: gr.Dropdown(choices=list(names))}
+        for index, (mode, adapter, *_) in enumerate(split(MOST, values)):
+            kept = [adapter] if mode in TUNED and adapter not in names else []
+            updates[self.fields[index * WIDTH + 1]] = gr.Dropdown(choices=_choices(mode, [*names, *kept]))
+        return updates
+
+
+def split(count: int, values: Sequence[Any]) -> list[list[Any]]:
+    """The values of the fields, row by row."""
+    return [list(values[index * WIDTH : (index + 1) * WIDTH]) for index in range(count)]
+
+
+def read_contestants(count: int, values: Sequence[Any]) -> tuple[Contestant, ...]:
+    """What the fields say.
+
+    Raises:
+        InvalidRequest: a value is not allowed; names the column and what is allowed.
+    """
+    found = []
+    for number, (mode, adapter, *decoding) in enumerate(split(count, values), 1):
+        typed = dict(zip(SHOWN, decoding, strict=True))
+        try:
+            asked = read_controls([*(typed.get(control.name, "") for control in CONTROLS), ""])
+            if mode in TUNED and (not adapter or adapter == BASE):
+                raise InvalidRequest("pick the adapter")
+            found.append(Contestant(mode=mode, adapter=adapter if mode in TUNED else BASE, decoding=asked))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"Column {number}, {MODES[mode]}: {error}") from error
+    return tuple(found)
+
+
+def values_of(contestants: Sequence[Contestant]) -> list[list[Any]]:
+    """The values of the fields that say these contestants."""
+    rows = []
+    for one in contestants:
+        asked = one.decoding.model_dump(exclude_unset=True, exclude_none=True)
+        rows.append([one.mode, one.adapter, *(str(asked.get(name, "")) for name in SHOWN)])
+    return rows
+
+
+def preset(name: str, adapter: str | None) -> tuple[Contestant, ...]:
+    """The contestants of a set; without an adapter, only those of its ways that need none."""
+    ways = [mode for mode in PRESETS[name] if adapter or mode not in TUNED]
+    if len(ways) < FEWEST:
+        ways = ["prompt", "rag"]
+    return tuple(Contestant(mode=mode, adapter=(adapter or BASE) if mode in TUNED else BASE) for mode in ways)
+
+
+def usable(statuses: Sequence[AdapterStatus]) -> list[str]:
+    """Adapters that can answer: one that gives rewards cannot."""
+    return [one.adapter.name for one in statuses if one.adapter.is_usable and not one.adapter.is_reward]
+
+
+def favourite(statuses: Sequence[AdapterStatus]) -> str | None:
+    """The adapter a newcomer starts with: one that answers questions, where there is one."""
+    names = usable(statuses)
+    answering = [
+        one.adapter.name for one in statuses if one.adapter.name in names and one.adapter.card.task in ANSWERING
+    ]
+    return next(iter([*answering, *names]), None)
+
+
+def _choices(mode: Mode, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names] if mode in TUNED else [NO_ADAPTER]
+
+
+def _adapter_field(mode: Mode, adapter: str | None, names: Sequence[str]) -> Any:
+    if mode not in TUNED:
+        return gr.Dropdown(choices=[NO_ADAPTER], value=BASE, interactive=False)
+    picked = adapter if adapter and adapter != BASE else next(iter(names), None)
+    kept = [picked] if picked and picked not in names else []
+    return gr.Dropdown(choices=_choices(mode, [*names, *kept]), value=picked, interactive=True)
+
+
+def _fresh(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> list[Any]:
+    """A row more: the first way that is not there yet."""
+    taken = {row[0] for row in rows}
+    ways: list[Mode] = [mode for mode in MODES if mode not in taken and (names or mode not in TUNED)]
+    mode = ways[0] if ways else "prompt"
+    picked = next((row[1] for row in rows if row[0] in TUNED), next(iter(names), BASE))
+    return [mode, picked if mode in TUNED else BASE, *("" for _ in SHOWN)]
