@@ -18,6 +18,7 @@ from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
+from assistant.retrieval.shared import SharedSearch
 from assistant.routing.router import Router
 from assistant.service import ChatService
 from assistant.settings import Settings
@@ -74,7 +75,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         embedder=settings.embedder,
         max_bytes=settings.max_document_bytes,
     )
-    retriever = Retriever(library, embedder.embed)
+    retriever = SharedSearch(Retriever(library, embedder.embed), library)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
 
 
