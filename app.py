@@ -13,9 +13,11 @@ from fastapi import FastAPI
 
 from assistant.api.comparisons import comparisons_router
 from assistant.api.openai import install
+from assistant.api.votes import votes_router
 from assistant.build import build_comparisons, build_service, build_store
 from assistant.errors import SwapboardError
 from assistant.feedback.store import Store
+from assistant.feedback.votes import VoteStore
 from assistant.service import ChatService
 from assistant.settings import Settings, load_settings
 from assistant.ui.page import mount_page
@@ -37,7 +39,8 @@ def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI
         store.close()
 
     app = FastAPI(title="Swapboard", lifespan=lifespan)
-    install(app, service, settings.max_upload_bytes, comparisons_router(comparator, batches))
+    votes = votes_router(VoteStore(store.database), service.catalog)
+    install(app, service, settings.max_upload_bytes, comparisons_router(comparator, batches), votes)
     return mount_page(app, service, store, batches, settings.max_upload_bytes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from assistant.catalog import Catalog
 from assistant.errors import DataError, SwapboardError
 from assistant.feedback.agreement import agreeing
 from assistant.feedback.ballots import Case
-from assistant.feedback.filters import Filters
+from assistant.feedback.filters import Filters, with_zone
 from assistant.feedback.formats import FILE_TYPES, FORMATS, Format, Row, write
 from assistant.feedback.importing import file_type_of
 from assistant.feedback.pairs import is_test
@@ -25,18 +25,18 @@ from assistant.feedback.store import Store
 from assistant.feedback.votes import VoteStore
 from assistant.settings import load_settings
 
-Part = Literal["all", "train", "test"]
+Side = Literal["all", "train", "test"]
 
 
 def export_rows(
-    cases: Sequence[Case], format: Format, min_agreement: float = 0.0, part: Part = "all", test_share: float = 0.0
+    cases: Sequence[Case], format: Format, min_agreement: float = 0.0, side: Side = "all", test_share: float = 0.0
 ) -> list[Row]:
     """The rows of one format. `min_agreement` is the share of voters that must agree, see `agreeing`.
 
-    `part` keeps the prompts of one side of the split, see `is_test`.
+    `side` keeps the prompts of one side of the split, see `is_test`.
     """
-    if part != "all":
-        cases = [case for case in cases if is_test(case.prompt, test_share) == (part == "test")]
+    if side != "all":
+        cases = [case for case in cases if is_test(case.prompt, test_share) == (side == "test")]
     return rows(agreeing(cases, min_agreement), format)
 
 
@@ -81,13 +81,13 @@ def run(options: argparse.Namespace) -> list[str]:
         cases = VoteStore(store.database).votes(filters)
     finally:
         store.close()
-    wanted: list[tuple[Path, Part]] = [(options.out, "all")]
+    wanted: list[tuple[Path, Side]] = [(options.out, "all")]
     if options.test_share:
-        parts: tuple[Part, ...] = ("train", "test")
-        wanted = [(options.out.with_stem(f"{options.out.stem}-{part}"), part) for part in parts]
+        sides: tuple[Side, ...] = ("train", "test")
+        wanted = [(options.out.with_stem(f"{options.out.stem}-{side}"), side) for side in sides]
     found = [
-        (path, export_rows(cases, options.format, options.min_agreement, part, options.test_share))
-        for path, part in wanted
+        (path, export_rows(cases, options.format, options.min_agreement, side, options.test_share))
+        for path, side in wanted
     ]
     if not any(rows_of_file for _, rows_of_file in found):
         raise DataError(f"no vote fits, so there are no {options.format} rows")
@@ -124,8 +124,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return with_zone(datetime.fromisoformat(text))
 
 
 def _share(text: str) -> float:

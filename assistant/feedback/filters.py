@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime
+from pydantic import AfterValidator
 
 from assistant.feedback.ballots import Case, Ranking
 from assistant.messages import Frozen
+
+
+def with_zone(moment: datetime) -> datetime:
+    """A moment that names no zone is meant in UTC."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, AfterValidator(with_zone)]
 
 
 class Filters(Frozen):
@@ -17,8 +26,8 @@ class Filters(Frozen):
     correction, whatever the case; `tags` must all be there; `blind` is whether names were hidden at the vote.
     """
 
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     voter: str | None = None
     kind: Literal["ranking", "rating"] | None = None
     adapters: frozenset[str] | None = None

@@ -126,8 +126,8 @@ def adjusted_strengths(
 
 
 def interval(values: Floats) -> Interval:
-    """The first value, with the percentiles of all others around it."""
-    low, high = np.percentile(values[1:], [(100 - LEVEL) / 2, (100 + LEVEL) / 2]) if len(values) > 1 else (np.nan,) * 2
+    """The first value, with the percentiles of all others, of which there must be some, around it."""
+    low, high = np.percentile(values[1:], [(100 - LEVEL) / 2, (100 + LEVEL) / 2])
     return Interval(float(values[0]), float(low), float(high))
 
 

@@ -126,7 +126,7 @@ def test_a_split_shares_no_prompt_and_loses_no_row():
     cases = [
         case(["a", "b"], ranks=(1, 2), question=f"question {number % 40}", voter=str(number)) for number in range(80)
     ]
-    train, test = (export_rows(cases, "ranked", part=part, test_share=0.3) for part in ("train", "test"))
+    train, test = (export_rows(cases, "ranked", side=side, test_share=0.3) for side in ("train", "test"))
     prompts = [{row["prompt"][0]["content"] for row in rows} for rows in (train, test)]
     assert not prompts[0] & prompts[1] and all(prompts) and len(train) + len(test) == 80
 
