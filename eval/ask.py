@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Protocol
 
 from assistant.errors import EvaluationError
-from assistant.messages import ChatRequest, CompletionRequest, Done, Failed, StreamEvent
+from assistant.messages import (
+    ChatRequest,
+    CompletionRequest,
+    Done,
+    Failed,
+    Part,
+    Route,
+    StreamEvent,
+    Timing,
+    TokenScore,
+    Usage,
+)
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +36,18 @@ class Replies(Protocol):
 
 
 async def ask_all(
-    service: Replies, requests: Sequence[Request], concurrency: int, names: Sequence[object] | None = None
+    service: Replies,
+    requests: Sequence[Request],
+    concurrency: int,
+    names: Sequence[object] | None = None,
+    unanswered: Collection[str] = (),
 ) -> list[Done]:
     """How each request ended, in their order. Chats go to `reply`, raw texts to `complete`.
 
     Args:
         concurrency: how many run at the same time, from 1.
         names: what to call each request when it fails; its number, from 0, unless given.
+        unanswered: codes of failures that are no answer, rather than the end of the run: they give an empty one.
 
     Raises:
         EvaluationError: a request failed, or there are none. The others are cancelled.
@@ -44,7 +61,7 @@ async def ask_all(
     async def ask(request: Request, name: object) -> Done:
         nonlocal finished
         async with gate:
-            done = await _end(service, request, name)
+            done = await _end(service, request, name, unanswered)
         finished += 1
         if finished % 100 == 0:
             log.info("%d of %d answered", finished, len(requests))
@@ -59,11 +76,28 @@ async def ask_all(
     return [task.result() for task in asked]
 
 
-async def _end(service: Replies, request: Request, name: object) -> Done:
+async def _end(service: Replies, request: Request, name: object, unanswered: Collection[str]) -> Done:
     events = service.reply(request) if isinstance(request, ChatRequest) else service.complete(request)
     async for event in events:
+        if isinstance(event, Failed) and event.code in unanswered:
+            return _nothing(request, event)
         if isinstance(event, Failed):
             raise EvaluationError(f"example {name} failed: {event.code}: {event.message}")
         if isinstance(event, Done):
             return event
     raise EvaluationError(f"example {name}: the reply ended without an end")
+
+
+def _nothing(request: Request, failed: Failed) -> Done:
+    """An empty answer, of which the model was not sure at all."""
+    part = Part(
+        route=Route(adapter=request.adapter, confidence=1.0, reason=failed.message, text=""),
+        digest=None,
+        decoding=request.decoding,
+        text="",
+        finish_reason="stop",
+        usage=Usage(),
+        timing=Timing(),
+        scores=(TokenScore(token="", token_id=0, logprob=-math.inf),),
+    )
+    return Done(turn_id=failed.turn_id or "", parts=(part,))

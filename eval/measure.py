@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from assistant.catalog import Card
-from assistant.errors import EvaluationError
-from assistant.messages import BASE, ChatRequest, Decoding, Part
+from assistant.errors import EvaluationError, NothingRelevant
+from assistant.messages import BASE, ChatRequest, Decoding, Part, Retrieval
 from assistant.prompt import apply_template
 from assistant.training.data import Item
 from assistant.training.tasks.registry import INSTRUCT
@@ -31,13 +31,21 @@ class Asked:
     adapter: str
     mode: Mode
     card: Card | None = None
+    top_k: int = Retrieval().top_k
+
+    @property
+    def is_as_trained(self) -> bool:
+        """Whether it is asked as it was trained, with the decoding of its card."""
+        return self.mode == "tuned" or (self.mode == "rag" and self.card is not None)
 
     @property
     def default_prompt(self) -> str | None:
         """What it is asked with unless told otherwise: for many tasks at once, the whole instruction."""
-        if self.mode != "tuned" or self.card is None:
+        if not self.is_as_trained or self.card is None:
             return None
-        return "instruction" if self.card.task == INSTRUCT.name else "plain"
+        if self.card.task == INSTRUCT.name:
+            return None if self.mode == "rag" else "instruction"
+        return "plain"
 
     def request(self, prompt: Prompt, item: Item, measured: Measured) -> ChatRequest:
         """As users ask: the service wraps an adapter's messages and decodes as its card says.
@@ -45,14 +53,18 @@ class Asked:
         A base that was trained whole is asked the same way here: the service knows of no card for the base.
         """
         messages, decoding = prompt.messages(item.record), measured.decoding
-        if self.mode == "tuned":
+        if self.is_as_trained:
             decoding = Decoding(temperature=0)
             if self.adapter == BASE and self.card is not None:
                 messages = tuple(apply_template(messages, self.card.template))
                 decoding = Decoding.model_validate({**self.card.decoding, "temperature": 0})
         if measured.scorer.needs_scores:
             decoding = decoding.model_copy(update={"logprobs": 0})
-        return ChatRequest(messages=messages, adapter=self.adapter, decoding=decoding)
+        retrieval = None
+        if self.mode == "rag":
+            # How the answer is wanted is no part of what is looked for.
+            retrieval = Retrieval(top_k=self.top_k, query=item.record["question"])
+        return ChatRequest(messages=messages, adapter=self.adapter, decoding=decoding, retrieval=retrieval)
 
 
 def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Sequence[str]) -> dict[Kind, Prompt]:
@@ -83,15 +95,32 @@ async def measure_task(
     """
     requests = [asked.request(prompts[item.kind], item, task.of(item.kind)) for item in items]
     names = [f"{item.record.get('id', number)} of {task.name}" for number, item in enumerate(items)]
-    parts = [done.parts[0] for done in await ask_all(service, requests, concurrency, names)]
+    # Where the search finds nothing there is no answer, which is a wrong one.
+    ends = await ask_all(service, requests, concurrency, names, unanswered=(NothingRelevant.code,))
+    parts = [done.parts[0] for done in ends]
     config = {
         "prompts": {kind.name: prompt.name for kind, prompt in prompts.items()},
         "decoding": {
-            item.kind.name: request.decoding.model_dump(mode="json", exclude_unset=asked.mode == "tuned")
+            item.kind.name: request.decoding.model_dump(mode="json", exclude_unset=asked.is_as_trained)
             for item, request in zip(items, requests, strict=True)
         },
     }
-    return replace(score(task, items, parts), config=config)
+    outcome = replace(score(task, items, parts), config=config)
+    if asked.mode != "rag":
+        return outcome
+    return _with_search(outcome, items, parts, asked)
+
+
+def _with_search(outcome: Outcome, items: Sequence[Item], parts: Sequence[Part], asked: Asked) -> Outcome:
+    """And what the search did: `retrieved`, how often a passage of the record's own context was in the prompt, and
+    `grounded`, the mean share of the answer's words that stand in the passages."""
+    for example, item, part in zip(outcome.examples, items, parts, strict=True):
+        own = " ".join(item.record["context"].split())
+        example["retrieved"] = float(any(" ".join(passage.text.split()) in own for passage in part.passages))
+        example["grounded"] = part.grounding.share if part.grounding else 0.0
+        example["passages"] = [passage.document for passage in part.passages]
+    found = measured_figures([averages(outcome.examples, "retrieved", "grounded")], len(items))
+    return replace(outcome, metrics=outcome.metrics | found, config={**outcome.config, "top_k": asked.top_k})
 
 
 def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:

@@ -10,7 +10,7 @@ from assistant.messages import Citation, Grounding, Passage
 from assistant.retrieval.keyword import stems
 from assistant.retrieval.packing import NUMBER
 
-FOUND = 0.5
+FOUND = 0.55
 """Least share of an answer's content words that stands in the passages, for it to count as found: see docs/answers.md."""
 
 SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”’)]*(?:\s*\[[\d,\s]+\])*(?=\s|$)|$)", re.MULTILINE)

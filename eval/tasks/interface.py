@@ -19,7 +19,8 @@ from eval.tasks.scorers import Scorer
 DATA = Path(__file__).parent / "data"
 """The project's own small sets."""
 
-Mode = Literal["prompt", "few-shot", "tuned"]
+Mode = Literal["prompt", "few-shot", "tuned", "rag"]
+"""How a record is asked; "rag" asks the question alone, of a library that holds the contexts of all records."""
 
 Shots = Sequence[tuple[Record, str]]
 """Worked examples: records and their answers."""
@@ -77,6 +78,9 @@ class Measured:
         for prompt in fitting:
             if name in (None, prompt.name):
                 return prompt
+        if not fitting:
+            modes = ", ".join(dict.fromkeys(prompt.mode for prompt in self.all_prompts))
+            raise EvaluationError(f"{self.kind.name} records are not asked in mode {mode}; allowed: {modes}")
         known = ", ".join(prompt.name for prompt in fitting)
         raise EvaluationError(f"no prompt {name!r} for {self.kind.name} in mode {mode}; allowed: {known}")
 

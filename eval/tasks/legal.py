@@ -6,6 +6,7 @@ from assistant.training.tasks import legal
 from assistant.training.tasks.summarisation import clean
 from assistant.training.tasks.task import Record
 from eval.tasks.interface import Measured, Prompt, Task, ask
+from eval.tasks.qa import briefly, question
 from eval.tasks.scorers import Span, Text
 
 POLICY_SHOTS = (
@@ -92,6 +93,8 @@ LEGAL = Task(
                 Prompt("turns-quote", "few-shot", ask(quote, POLICY_SHOTS)),
                 Prompt("turns-words", "few-shot", ask(words, POLICY_SHOTS)),
                 Prompt("turns", "few-shot", ask(plain, POLICY_SHOTS)),
+                Prompt("briefly", "rag", ask(briefly)),
+                Prompt("plain", "rag", ask(question)),
             ),
             max_tokens=64,
         ),

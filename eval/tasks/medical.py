@@ -87,6 +87,22 @@ def question(record: Record) -> str:
     return medical.question(record["question"])
 
 
+def asked_for_a_word(record: Record) -> str:
+    return f"{question(record)}\nAnswer the question with one word: yes, no or maybe."
+
+
+def yes_no_maybe(record: Record) -> str:
+    return f"{question(record)}\nYes, no or maybe?"
+
+
+def asked_to_conclude(record: Record) -> str:
+    return f"{question(record)}\nWrite the conclusion of the study in one or two sentences."
+
+
+def what_follows(record: Record) -> str:
+    return f"{question(record)}\nWhat can be concluded?"
+
+
 def patient(record: Record) -> str:
     return f"Answer this health question for a patient, in a few sentences: {question(record)}"
 
@@ -121,6 +137,8 @@ MEDICAL = Task(
                 Prompt("verdict", "prompt", ask(verdict)),
                 Prompt("turns-one-word", "few-shot", ask(one_word, RESEARCH_SHOTS)),
                 Prompt("turns-verdict", "few-shot", ask(verdict, RESEARCH_SHOTS)),
+                Prompt("one-word", "rag", ask(asked_for_a_word)),
+                Prompt("plain", "rag", ask(yes_no_maybe)),
             ),
             max_tokens=24,
         ),
@@ -130,6 +148,8 @@ MEDICAL = Task(
             (
                 Prompt("conclude", "prompt", ask(conclude)),
                 Prompt("turns", "few-shot", ask(conclude, CONCLUSION_SHOTS)),
+                Prompt("conclude", "rag", ask(asked_to_conclude)),
+                Prompt("plain", "rag", ask(what_follows)),
             ),
             max_tokens=128,
             repetition_penalty=1.1,

@@ -47,6 +47,14 @@ def span(record: Record) -> str:
     return f"{plain(record)}\n\nThe shortest answer, copied from the context:"
 
 
+def question(record: Record) -> str:
+    return str(record["question"])
+
+
+def briefly(record: Record) -> str:
+    return f"{question(record)}\nAnswer with a few words copied from the context. Do not write a sentence."
+
+
 QA = Task(
     qa.QA,
     (
@@ -58,6 +66,8 @@ QA = Task(
                 Prompt("span", "prompt", ask(span)),
                 Prompt("turns-short", "few-shot", ask(short, SHOTS)),
                 Prompt("turns", "few-shot", ask(plain, SHOTS)),
+                Prompt("briefly", "rag", ask(briefly)),
+                Prompt("plain", "rag", ask(question)),
             ),
             max_tokens=64,
         ),

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from assistant.errors import EvaluationError
-from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message
+from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message, Retrieval
 from eval.ask import ask_all
+from eval.tasks.scorers import confidence
 from tests.fakes import EchoBackend, fake_service
 
 
@@ -52,3 +53,12 @@ async def test_failure_names_its_example_and_cancels_the_others(tmp_path: Path) 
 async def test_asking_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no examples"):
         await ask_all(fake_service(tmp_path), [], concurrency=1)
+
+
+async def test_a_failure_that_is_no_answer_gives_an_empty_one_of_which_nobody_is_sure(tmp_path: Path) -> None:
+    asked = [chat("fine", 1), chat("nothing fits", 1).model_copy(update={"retrieval": Retrieval()})]
+    with pytest.raises(EvaluationError, match="nothing_relevant"):
+        await ask_all(fake_service(tmp_path), asked, concurrency=2)
+    ends = await ask_all(fake_service(tmp_path), asked, concurrency=2, unanswered=["nothing_relevant"])
+    assert [end.text for end in ends] == ["base:", ""]
+    assert confidence(ends[1].parts[0].scores, 0, 0) == 0
