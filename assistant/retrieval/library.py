@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert,
 from sqlalchemy.exc import IntegrityError
 
 from assistant.database.connection import Database
-from assistant.database.tables.documents import FIRST_COLLECTION, collections, documents, passages
+from assistant.database.tables.documents import FIRST_COLLECTION, collections, documents, library_state, passages
 from assistant.errors import DocumentRejected, InvalidRequest, NotFound
 from assistant.messages import Passage
 from assistant.retrieval.chunking import CountTokens, chunks
@@ -135,6 +135,7 @@ class Library:
         if collection_id == FIRST_COLLECTION:
             raise InvalidRequest("the first collection stays; allowed: delete its documents, rename it")
         with self._database.writing() as connection:
+            _count_change(connection)
             _check_collection(connection, collection_id)
             connection.execute(delete(collections).where(collections.c.id == collection_id))
 
@@ -241,6 +242,7 @@ class Library:
     def delete(self, document_id: str) -> None:
         """With its passages. Raises NotFound."""
         with self._database.writing() as connection:
+            _count_change(connection)
             if not connection.execute(delete(documents).where(documents.c.id == document_id)).rowcount:
                 raise NotFound(f"no document {document_id!r}")
 
@@ -248,14 +250,9 @@ class Library:
 
     @property
     def version(self) -> tuple[int, int]:
-        """The highest id of a passage, and how many there are: two states that differ never have the same.
-
-        For ids are not given twice: while the highest is the same, passages can only have gone, and then they are
-        fewer.
-        """
+        """How often what is searched has changed, and the highest id of a passage: another pair after each change."""
         with self._database.reading() as connection:
-            highest, count = connection.execute(select(func.max(passages.c.id), func.count())).one()
-        return highest or 0, count
+            return _version(connection)
 
     def corpus(self) -> Corpus:
         """All passages of all collections. Those whose vectors another embedder made are embedded anew before."""
@@ -270,13 +267,14 @@ class Library:
         texts: list[str] = []
         vectors = bytearray()
         with self._database.reading() as connection:
+            version = _version(connection)  # before the passages: it may be older than they are, never newer
             for row in connection.execute(query).yield_per(ROWS):
                 ids.append(row.id)
                 places.append(row.collection_id)
                 texts.append(searched(row.heading, row.text))
                 vectors += row.vector
         return Corpus(
-            (max(ids, default=0), len(ids)),
+            version,
             np.array(ids, dtype=np.int64),
             places,
             texts,
@@ -309,6 +307,7 @@ class Library:
             changes = [{"of": row.id, "to": vector.tobytes()} for row, vector in zip(rows, vectors, strict=True)]
             set_vector = update(passages).where(passages.c.id == bindparam("of")).values(vector=bindparam("to"))
             with self._database.writing() as connection:
+                _count_change(connection)
                 # One replaced meanwhile has other passages, whose vectors are new already.
                 connection.execute(set_vector, changes)
                 connection.execute(
@@ -368,8 +367,7 @@ def _named(connection: Connection, collection_id: str, name: str) -> Document | 
 
 def _keep(connection: Connection, document: dict[str, Any], rows: list[dict[str, Any]]) -> Added:
     """Write a document with its passages over what has its name, if anything has."""
-    # One writer at a time, so that what has the higher ids is also seen later: `version` rests on it.
-    connection.execute(select(collections.c.id).where(collections.c.id == FIRST_COLLECTION).with_for_update())
+    _count_change(connection)
     _check_collection(connection, document["collection_id"])
     old = _named(connection, document["collection_id"], document["name"])
     if old is not None and old.digest == document["digest"]:
@@ -383,6 +381,16 @@ def _keep(connection: Connection, document: dict[str, Any], rows: list[dict[str,
     connection.execute(insert(passages), [{"document_id": document_id, **row} for row in rows])
     kept = connection.execute(_DOCUMENTS.where(documents.c.id == document_id)).one()
     return Added(_document(kept), "replaced" if old else "added")
+
+
+def _version(connection: Connection) -> tuple[int, int]:
+    highest = select(func.max(passages.c.id)).scalar_subquery()
+    changes, passage_id = connection.execute(select(library_state.c.changes, highest)).one()
+    return changes, passage_id or 0
+
+
+def _count_change(connection: Connection) -> None:
+    connection.execute(update(library_state).values(changes=library_state.c.changes + 1))
 
 
 def _check_collection(connection: Connection, collection_id: str) -> None:

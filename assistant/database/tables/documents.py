@@ -9,6 +9,14 @@ from assistant.database.tables.common import UtcDateTime, metadata
 FIRST_COLLECTION = "0" * 32
 """Its migration makes it, so that there is always a collection to add to."""
 
+library_state = Table(
+    "library_state",
+    metadata,
+    # One row, which whoever changes what is searched counts up first: others wait until that is kept.
+    Column("id", Integer, primary_key=True),
+    Column("changes", Integer, nullable=False),
+)
+
 collections = Table(
     "collections",
     metadata,
@@ -27,19 +35,20 @@ documents = Table(
     # SHA-256 of the file as it was given: the same content is not read twice.
     Column("digest", String(64), nullable=False),
     Column("size", Integer, nullable=False),
-    Column("text", Text, nullable=False),
     # Where each page begins in the text, for formats that have pages; empty for others.
     Column("pages", JSON, nullable=False),
     # What made the vectors of its passages: those of two embedders cannot be compared.
     Column("embedder", Text, nullable=False),
     Column("added_at", UtcDateTime, nullable=False),
+    # Last, as reading a column behind it takes reading all of it.
+    Column("text", Text, nullable=False),
     UniqueConstraint("collection_id", "name", name="uq_documents_name"),
 )
 
 passages = Table(
     "passages",
     metadata,
-    # Never used twice, so that (highest id, count) tells every state of the library apart.
+    # Never used twice: one that stands in an old answer means that passage or none.
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("document_id", String(32), ForeignKey("documents.id", ondelete="CASCADE"), nullable=False),
     Column("start", Integer, nullable=False),

@@ -10,6 +10,12 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    state = op.create_table(
+        "library_state",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("changes", sa.Integer, nullable=False),
+    )
+    op.bulk_insert(state, [{"id": 1, "changes": 0}])
     collections = op.create_table(
         "collections",
         sa.Column("id", sa.String(32), primary_key=True),
@@ -26,10 +32,10 @@ def upgrade() -> None:
         sa.Column("media_type", sa.String(127), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("size", sa.Integer, nullable=False),
-        sa.Column("text", sa.Text, nullable=False),
         sa.Column("pages", sa.JSON, nullable=False),
         sa.Column("embedder", sa.Text, nullable=False),
         sa.Column("added_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
         sa.UniqueConstraint("collection_id", "name", name="uq_documents_name"),
     )
     op.create_table(
