@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import AfterValidator
 
 from assistant.api.adapters import adapters_router
+from assistant.api.documents import documents_router
 from assistant.api.health import health_router
 from assistant.api.metrics import Metrics
 from assistant.api.openai import openai_router
@@ -21,9 +22,14 @@ MANUAL = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf
 
 def test_every_endpoint_is_in_the_manual(tmp_path):
     service = fake_service(tmp_path)
-    routers = (openai_router(service), adapters_router(service, 1), health_router(service))
+    routers = (
+        openai_router(service),
+        adapters_router(service, 1),
+        documents_router(service),
+        health_router(service),
+    )
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    assert len(routes) == 13
+    assert len(routes) == 22
     for route in routes:
         (method,) = route.methods
         assert f"`{method} {route.path}`" in MANUAL
