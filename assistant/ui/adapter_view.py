@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from assistant.catalog import Adapter, Score
 from assistant.service import AdapterStatus
-from assistant.ui.render import chip, one_line
+from assistant.ui.markup import one_line, size
+from assistant.ui.render import chip
 
 COLUMNS = ("Name", "Task", "Type", "Rank", "Size", "State", "Digest", "Scores")
 STATES = {"on disk": "idle", "resident": "good", "broken": "bad"}
@@ -52,15 +53,6 @@ def state_badge(status: AdapterStatus) -> str:
     kind = STATES.get(status.state, "busy")
     tip = f' title="{one_line(status.adapter.error)}"' if status.adapter.error else ""
     return f'<span class="sb-state sb-state-{kind}"{tip}>{one_line(status.state + pinned)}</span>'
-
-
-def size(nbytes: int) -> str:
-    amount = float(nbytes)
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
 
 
 def score_text(score: Score) -> str:

@@ -9,15 +9,15 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.errors import InvalidRequest, NotFound, SwapboardError
+from assistant.errors import InvalidRequest, NotFound, NothingRelevant, SwapboardError
 from assistant.feedback.records import Conversation
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Rating, VoteStore
-from assistant.messages import AUTO, ChatRequest, Message
+from assistant.messages import AUTO, ChatRequest, Message, Retrieval
 from assistant.service import ChatService
 from assistant.ui import render
 from assistant.ui.chat_parts import ChatParts
-from assistant.ui.controls import placeholders, read_controls
+from assistant.ui.controls import placeholders, read_controls, read_retrieval
 from assistant.ui.exchange import Exchange, from_turn
 from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
@@ -42,7 +42,7 @@ class ChatTab:
         self.history = History(store)
 
     def build(self) -> None:
-        self.parts = ChatParts(self.service.adapters(), self.history)
+        self.parts = ChatParts(self.service.adapters(), self.service.library.collections(), self.history)
 
     def connect(self, page: gr.Blocks) -> None:
         parts = self.parts
@@ -60,6 +60,9 @@ class ChatTab:
             event.then(None, returned, returned, js=GIVE_BACK, **quiet)
         parts.composer.stop(self._stop, parts.browser, parts.composer, **quiet)
         parts.chatbot.like(self._like, parts.browser, None, **quiet)
+        parts.from_documents.change(
+            lambda is_on: gr.Row(visible=is_on), parts.from_documents, parts.retrieval.row, **quiet
+        )
         parts.picker.change(self._show_defaults, parts.picker, parts.controls[:-1], **quiet)
         self.history.connect(parts.browser, parts.shown, self._open, self._stop_reply)
         page.unload(self._leave)
@@ -143,7 +146,7 @@ class ChatTab:
             self._check_idle(visitor)
             if text is not None and not text.strip():
                 raise InvalidRequest("Write a message first.")
-            decoding = read_controls(settings[2:])
+            retrieval, decoding = read_retrieval(*settings[2:5]), read_controls(settings[5:])
             conversation, question = await asyncio.to_thread(self._make_room, visitor, text, place)
             visitor = replace(visitor, conversation=conversation.id)
             messages = [*conversation.messages, Message(role="user", content=question)]
@@ -156,6 +159,7 @@ class ChatTab:
                     adapter=settings[0] or AUTO,
                     decoding=decoding,
                     conversation_id=conversation.id,
+                    retrieval=retrieval,
                 ),
                 visitor.owner,
             )
@@ -211,7 +215,7 @@ class ChatTab:
                 is_listed = True
                 updates |= await self.history.refresh(visitor)
             yield updates
-        if exchange.state == "failed":
+        if exchange.state == "failed" and exchange.code != NothingRelevant.code:
             tell(exchange.error or "", "No answer")
         updates = await self._settled(visitor, exchange)
         if exchange.state == "failed" or (exchange.state == "stopped" and not exchange.text):
@@ -242,7 +246,7 @@ class ChatTab:
     async def _settled(self, visitor: Visitor, last: Exchange | None = None, restores: bool = False) -> Updates:
         """The page as the store has it. `last` is shown behind where it could not be kept.
 
-        With `restores`, adapter and system prompt become what the last question was asked with.
+        With `restores`, adapter, system prompt and documents become what the last question was asked with.
         """
         updates: Updates = {
             self.parts.browser: visitor.kept,
@@ -258,12 +262,24 @@ class ChatTab:
                 updates[self.parts.picker] = request["adapter"]
                 system = [message["content"] for message in request["messages"] if message["role"] == "system"]
                 updates[self.parts.system] = system[0] if system else ""
+                updates |= await self._restored(request.get("retrieval"))
         if last is not None and last.turn_id is None and last.state == "failed":
             exchanges.append(last)
         updates[self.parts.chatbot] = gr.Chatbot(
             value=render.chat_messages(exchanges), feedback_value=render.feedback(exchanges)
         )
         return {**updates, **await self.history.refresh(visitor)}
+
+    async def _restored(self, kept: dict[str, Any] | None) -> Updates:
+        """The document controls as a question was asked with them; collections that are gone are left out."""
+        parts, retrieval = self.parts, Retrieval.model_validate(kept or {})
+        there = {collection.id for collection in await asyncio.to_thread(self.service.library.collections)}
+        return {
+            parts.from_documents: kept is not None,
+            parts.retrieval.row: gr.Row(visible=kept is not None),
+            parts.retrieval.collections: [id for id in retrieval.collections if id in there],
+            parts.retrieval.top_k: retrieval.top_k,
+        }
 
     def _check_idle(self, visitor: Visitor) -> None:
         if visitor.conversation and self.live.find(visitor.conversation) is not None:

@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 
 from assistant.messages import AUTO
+from assistant.retrieval.library import Collection
 from assistant.service import AdapterStatus
 from assistant.ui import render
-from assistant.ui.controls import build_controls
+from assistant.ui.controls import RetrievalControls, build_controls
 from assistant.ui.history import History
 from assistant.ui.visitor import browser_state
 
@@ -21,7 +22,7 @@ WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
 class ChatParts:
     """The components, built inside the current Blocks. `returned` holds a text on its way back to the composer."""
 
-    def __init__(self, statuses: Sequence[AdapterStatus], history: History) -> None:
+    def __init__(self, statuses: Sequence[AdapterStatus], collections: Sequence[Collection], history: History) -> None:
         self.browser = browser_state()
         self.returned = gr.Textbox(visible=False)
         with gr.Row(elem_id="chat-columns"):
@@ -61,6 +62,15 @@ class ChatParts:
                         elem_id="adapter-picker",
                         min_width=220,
                     )
+                    self.from_documents = gr.Checkbox(
+                        label="Answer from documents",
+                        value=False,
+                        container=False,
+                        scale=0,
+                        min_width=210,
+                        elem_id="from-documents",
+                    )
+                self.retrieval = RetrievalControls(collections)
                 with gr.Accordion("System prompt and decoding", open=False, elem_classes="sb-fold", elem_id="settings"):
                     self.system = gr.Textbox(
                         label="System prompt",
@@ -76,9 +86,14 @@ class ChatParts:
                     self.controls = build_controls()
         self.shown: list[Any] = [self.chatbot, self.composer, self.returned, self.browser, self.picker, self.system]
         """Whatever showing a conversation may change."""
-        self.shown += [history.listing, history.tools]
+        self.shown += [history.listing, history.tools, *self.documents, self.retrieval.row]
 
     @property
     def settings(self) -> list[Any]:
         """What a request is made of beside its text."""
-        return [self.picker, self.system, *self.controls]
+        return [self.picker, self.system, *self.documents, *self.controls]
+
+    @property
+    def documents(self) -> list[Any]:
+        """What `read_retrieval` takes the values of."""
+        return [self.from_documents, self.retrieval.collections, self.retrieval.top_k]

@@ -1,4 +1,7 @@
-"""The decoding controls. A field left empty is not part of the request, so the adapter's own default holds."""
+"""What a request is made of beside its text: the documents to answer from, and the decoding.
+
+A decoding field left empty is not part of the request, so the adapter's own default holds.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from pydantic import ValidationError
 
 from assistant.catalog import Adapter
 from assistant.errors import InvalidRequest
-from assistant.messages import Decoding
+from assistant.messages import Decoding, Retrieval
+from assistant.retrieval.library import Collection
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,63 @@ def placeholder(name: str, adapter: Adapter | None) -> str:
 def placeholders(adapter: Adapter | None) -> list[Any]:
     """Updates of the number fields, for the adapter that was chosen; None where there is none, or not yet."""
     return [gr.update(placeholder=placeholder(control.name, adapter)) for control in CONTROLS]
+
+
+# Documents --------------------------------------------------------------------------------------
+
+
+class RetrievalControls:
+    """Built inside the current Blocks; `fields` in the order `read_retrieval` takes their values."""
+
+    def __init__(self, collections: Sequence[Collection]) -> None:
+        with gr.Row(elem_id="document-options", visible=False) as self.row:
+            self.collections = collection_picker(collections, elem_id="chat-collections")
+            self.top_k = gr.Slider(
+                1,
+                Retrieval.model_fields["top_k"].metadata[1].le,
+                value=Retrieval().top_k,
+                step=1,
+                label="Passages",
+                min_width=180,
+                scale=1,
+                elem_id="chat-passages",
+            )
+
+
+def collection_picker(collections: Sequence[Collection], **more: Any) -> gr.Dropdown:
+    """Which collections to look in; none named means all."""
+    return gr.Dropdown(
+        collection_choices(collections),
+        value=[],
+        multiselect=True,
+        label="Collections (empty: all)",
+        allow_custom_value=True,
+        min_width=200,
+        scale=2,
+        **more,
+    )
+
+
+def collection_choices(collections: Sequence[Collection]) -> list[tuple[str, str]]:
+    return [(collection.name, collection.id) for collection in collections]
+
+
+def offer_collections(collections: Sequence[Collection], picked: Sequence[str] | None) -> Any:
+    """The update of a picker whose collections have changed. The picked ones are left alone where they can be."""
+    choices = collection_choices(collections)
+    left = [id for id in picked or () if id in {value for _, value in choices}]
+    return gr.update(choices=choices) if len(left) == len(picked or ()) else gr.update(choices=choices, value=left)
+
+
+def read_retrieval(is_on: bool | None, collections: Sequence[str] | None, top_k: float | None) -> Retrieval | None:
+    """None where the answer is not to come from the documents.
+
+    Raises:
+        InvalidRequest: a number of passages that is not allowed.
+    """
+    if not is_on:
+        return None
+    try:
+        return Retrieval(collections=tuple(collections or ()), top_k=Retrieval().top_k if top_k is None else int(top_k))
+    except ValidationError as error:
+        raise InvalidRequest(f"Passages: {top_k} is not allowed; allowed: from 1 to 20") from error

@@ -10,9 +10,11 @@ from assistant.messages import (
     Done,
     Failed,
     FinishReason,
+    Grounding,
     Part,
     PartFinished,
     PartStarted,
+    Passage,
     Route,
     StreamEvent,
     TextDelta,
@@ -25,24 +27,27 @@ State = Literal["waiting", "writing", "finished", "stopped", "failed"]
 
 @dataclass(frozen=True)
 class ShownPart:
-    """One adapter's share of an answer. `finish_reason` is None while it is being written."""
+    """One adapter's share of an answer. `finish_reason` is None while it is being written, and so is `grounding`."""
 
     route: Route
     text: str = ""
     finish_reason: FinishReason | None = None
     usage: Usage = field(default_factory=Usage)
     timing: Timing = field(default_factory=Timing)
+    passages: tuple[Passage, ...] = ()
+    grounding: Grounding | None = None
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """`of` is the number of parts there will be; `error` says why there is no whole answer."""
+    """`of` is the number of parts there will be; `error` says why there is no whole answer, `code` in a word."""
 
     user_text: str
     state: State = "waiting"
     parts: tuple[ShownPart, ...] = ()
     of: int = 0
     error: str | None = None
+    code: str | None = None
     turn_id: str | None = None
     liked: bool | None = None
 
@@ -58,7 +63,8 @@ class Exchange:
         """The exchange once `event` has happened."""
         match event:
             case PartStarted():
-                return replace(self, state="writing", of=event.of, parts=(*self.parts, ShownPart(event.route)))
+                part = ShownPart(event.route, passages=event.passages)
+                return replace(self, state="writing", of=event.of, parts=(*self.parts, part))
             case TextDelta():
                 last = self.parts[-1]
                 return replace(self, parts=(*self.parts[:-1], replace(last, text=last.text + event.text)))
@@ -70,7 +76,7 @@ class Exchange:
                 error = event.message
                 if event.retry_after is not None:
                     error += f" (try again in {event.retry_after} s)"
-                return replace(self, state="failed", turn_id=event.turn_id, error=error)
+                return replace(self, state="failed", turn_id=event.turn_id, error=error, code=event.code)
 
     def stopped(self) -> Exchange:
         """The exchange once the user has stopped it."""
@@ -94,10 +100,11 @@ def from_turn(turn: Turn) -> Exchange:
         parts=tuple(map(_shown, turn.parts)),
         of=len(turn.parts),
         error=turn.error_message if turn.state == "failed" else None,
+        code=turn.error_code,
         turn_id=turn.id,
         liked=turn.liked,
     )
 
 
 def _shown(part: Part) -> ShownPart:
-    return ShownPart(part.route, part.text, part.finish_reason, part.usage, part.timing)
+    return ShownPart(part.route, part.text, part.finish_reason, part.usage, part.timing, part.passages, part.grounding)

@@ -6,21 +6,24 @@ The texts of messages themselves stay Markdown; the chat component sanitises the
 
 from __future__ import annotations
 
-import html
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
+from assistant.errors import NothingRelevant
 from assistant.feedback.records import Conversation
 from assistant.feedback.store import shorten
 from assistant.messages import AUTO, BASE, Route
 from assistant.service import AdapterStatus
+from assistant.ui import citations
 from assistant.ui.exchange import Exchange, ShownPart
+from assistant.ui.markup import one_line
 
 HUES = 8
 MAX_EXAMPLES = 6
 EXAMPLE_LENGTH = 110
 REASON_LENGTH = 72
+WITHOUT_DOCUMENTS = "Ask in other words, or turn off “Answer from documents” to ask without them."
 GENERAL_EXAMPLES = (
     "Explain in two sentences why the sky is blue.",
     "Write a short, friendly reminder about tomorrow's meeting.",
@@ -28,28 +31,31 @@ GENERAL_EXAMPLES = (
 )
 
 
-def one_line(text: str) -> str:
-    """Text made safe inside one line of HTML; a blank line would end the HTML where Markdown is read."""
-    return html.escape(" ".join(text.split())).replace("$", "&#36;")
-
-
 def chat_messages(exchanges: Sequence[Exchange]) -> list[Any]:
     """Two messages for each exchange: what was asked, then the labelled parts of the answer."""
     messages = []
-    for exchange in exchanges:
+    for place, exchange in enumerate(exchanges):
         messages.append({"role": "user", "content": [_text(exchange.user_text)]})
-        messages.append({"role": "assistant", "content": [_text(item) for item in answer_items(exchange)]})
+        messages.append({"role": "assistant", "content": [_text(item) for item in answer_items(exchange, place)]})
     return messages
 
 
-def answer_items(exchange: Exchange) -> list[str]:
-    """Labels and texts in turn, at the end a notice where there is one."""
+def answer_items(exchange: Exchange, place: int = 0) -> list[str]:
+    """Labels, texts and passages in turn, at the end a notice where there is one.
+
+    `place` is the exchange's in its conversation: it tells its passages from those of others on the page.
+    """
     items = []
     for index, part in enumerate(exchange.parts):
+        anchor = f"{place}-{index}"
         items.append(part_label(part, index, max(exchange.of, len(exchange.parts))))
         if part.text:
-            items.append(part.text)
-    if exchange.state == "failed":
+            items.append(citations.linked(part.text, part.passages, anchor, part.grounding))
+        if part.passages:
+            items.append(citations.sources(part.text, part.passages, part.grounding, anchor))
+    if exchange.state == "failed" and exchange.code == NothingRelevant.code:
+        items.append(notice(f"{exchange.error} {WITHOUT_DOCUMENTS}", "sb-note sb-nothing"))
+    elif exchange.state == "failed":
         items.append(notice(exchange.error or "the answer could not be completed", "sb-error"))
     elif exchange.state == "waiting":
         items.append(notice("Waiting for the answer", "sb-busy"))

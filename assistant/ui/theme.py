@@ -18,11 +18,13 @@ HEAD = f"""
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="color-scheme" content="light dark">
 <script>
-// Labels are part of a message on the page, but not of what is copied from it.
+// Labels and passages are part of a message on the page, but not of what is copied from it; a citation is its number.
 if (navigator.clipboard) {{
     const write = navigator.clipboard.writeText.bind(navigator.clipboard);
     navigator.clipboard.writeText = (text) =>
-        write(text.replace(/<div class="sb-label[^]*?<\\/div>\\n?/g, '').trim());
+        write(text.replace(/<div class="sb-label[^]*?<\\/div>\\n?/g, '')
+            .replace(/<section class="sb-sources"[^]*?<\\/section>\\n?/g, '')
+            .replace(/<a class="sb-cite"[^>]*>(\\d+)<\\/a>/g, '$1').trim());
 }}
 // On a narrow screen the conversations are a drawer: a choice in it, or a click beside it, closes it.
 document.addEventListener('click', (event) => {{

@@ -20,10 +20,15 @@ from fastapi import FastAPI
 
 from assistant.adapter_pool import archive
 from assistant.catalog import Adapter, check_name, read_adapter
+from assistant.comparison.batch import Batches
+from assistant.comparison.comparator import Comparator
 from assistant.errors import AdapterRejected
+from assistant.feedback.batches import BatchStore
+from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.store import Store
 from assistant.service import ChatService
 from assistant.ui.page import mount_page
+from tests.fake_library import empty, word_library, word_retriever
 from tests.fakes import EchoBackend, FolderIntake, fake_service, write_adapter
 
 MAX_UPLOAD = 5 * 1024 * 1024
@@ -57,21 +62,33 @@ class PageServer:
         self.store.migrate()
         self.store.recover()
         self.backend = backend or EchoBackend(words=6, pace=0.01)
-        self.service: ChatService = fake_service(self.adapters, self.backend, self.store)  # type: ignore[arg-type]
+        self.library = word_library(self.store.database)
+        self.service: ChatService = fake_service(
+            self.adapters,
+            self.backend,
+            self.store,  # type: ignore[arg-type]
+            self.library,
+            word_retriever(self.library),
+        )
         self.service.intake = ZipIntake(self.service.catalog)
         self.service.is_ready = is_ready
+        comparisons = ComparisonStore(self.store.database)
+        comparisons.recover()
+        self.batches = Batches(Comparator(self.service, comparisons), BatchStore(self.store.database))
         self.port = port
         self._server: uvicorn.Server | None = None
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="page", daemon=True)
 
     async def _serve(self) -> None:
         # Gradio makes itself event loops, and never closes them, where it finds none running.
-        app = mount_page(FastAPI(), self.service, self.store, MAX_UPLOAD)
+        app = mount_page(FastAPI(), self.service, self.store, self.batches, MAX_UPLOAD)
         config = uvicorn.Config(
             app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=1, ws="none"
         )
         self._server = uvicorn.Server(config)
+        await self.batches.start()
         await self._server.serve()
+        await self.batches.stop()
 
     @property
     def url(self) -> str:
@@ -88,10 +105,12 @@ class PageServer:
         return self
 
     def reset(self) -> None:
-        """Adapters and backend as they are at first."""
+        """Adapters, documents and backend as they are at first."""
+        empty(self.library)
         shutil.rmtree(self.adapters)
         write_examples(self.adapters)
         self.service.is_ready = True
+        self.backend.__dict__.clear()
         self.backend.__init__(words=6, pace=0.01)  # type: ignore[misc]
 
     def stop(self) -> None:

@@ -1,0 +1,106 @@
+"""What the Documents tab shows of a library that others change, too."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from assistant.feedback.store import Store
+from assistant.messages import Retrieval
+from assistant.retrieval.library import Collection, Library
+from assistant.ui.controls import offer_collections, read_retrieval
+from assistant.ui.document_view import Place
+from assistant.ui.documents import NOTICE, DocumentsTab
+from assistant.ui.reader import Reader
+from tests.fake_library import word_library, word_retriever
+
+
+@pytest.fixture
+def library(tmp_path: Path):
+    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}")
+    store.migrate()
+    yield word_library(store.database)
+    store.close()
+
+
+@pytest.fixture
+async def tab(library: Library) -> DocumentsTab:
+    tab = DocumentsTab(library, word_retriever(library))
+    with gr.Blocks():
+        tab.build()
+    return tab
+
+
+async def test_the_tab_shows_what_is_in_the_collection_that_was_picked(tab: DocumentsTab, library: Library):
+    notes = library.create_collection("Notes")
+    library.add("ferry.txt", b"It leaves at six.")
+    library.add("dogs.txt", b"Dogs must be kept on a lead.", notes.id)
+    updates = await tab.refresh(notes.id)
+    assert "dogs.txt" in updates[tab.table] and "ferry.txt" not in updates[tab.table]
+    assert updates[tab.remove].visible and updates[tab.selected] == notes.id
+
+
+async def test_where_the_picked_collection_is_gone_the_first_is_shown_which_cannot_be_deleted(
+    tab: DocumentsTab, library: Library
+):
+    notes = library.create_collection("Notes")
+    library.delete_collection(notes.id)
+    updates = await tab.refresh(notes.id)
+    assert updates[tab.selected] == library.collections()[0].id and not updates[tab.remove].visible
+
+
+def test_every_change_of_the_library_is_another_snapshot(library: Library):
+    tab = DocumentsTab(library, word_retriever(library))
+    seen = [tab.snapshot()]
+    notes = library.create_collection("Notes")
+    seen.append(tab.snapshot())
+    library.rename_collection(notes.id, "Remarks")
+    seen.append(tab.snapshot())
+    added = library.add("ferry.txt", b"It leaves at six.")
+    seen.append(tab.snapshot())
+    library.add("ferry.txt", b"It leaves at seven.")
+    seen.append(tab.snapshot())
+    library.delete(added.document.id)
+    seen.append(tab.snapshot())
+    assert all(before != after for before, after in pairwise(seen))
+
+
+def test_the_tab_says_who_sees_the_documents():
+    assert "everyone who uses this server can read them" in NOTICE
+
+
+async def test_a_search_shows_passages_with_scores_or_the_plain_reason_why_there_are_none(
+    tab: DocumentsTab, library: Library
+):
+    library.add("ferry.txt", b"The ferry leaves the harbour at six.")
+    *_, found = [made async for made in tab._search("When does the ferry leave the harbour?", [])]
+    assert "ferry.txt" in found and "score" in found
+    *_, none = [made async for made in tab._search("quantum chromodynamics", [])]
+    assert "Nothing in the documents fits" in none
+    *_, unasked = [made async for made in tab._search("  ", [])]
+    assert "Write a question first" in unasked
+
+
+def test_the_reader_opens_a_place_and_says_why_it_cannot(library: Library):
+    document = library.add("ferry.txt", b"It leaves at six. It returns at ten.").document
+    passage = library.outline(document.id)[0]
+    reader = Reader(library)
+    made = reader._read(Place(document.id, passage.id, 18, 36))
+    assert "<mark>It returns at ten.</mark>" in made
+    library.delete(document.id)
+    assert "cannot be opened" in reader._read(Place(document.id, passage.id, 18, 36))
+
+
+def test_the_controls_ask_for_documents_only_when_they_are_on():
+    assert read_retrieval(False, ["a"], 4) is None
+    assert read_retrieval(True, ["a", "b"], 7) == Retrieval(collections=("a", "b"), top_k=7)
+    assert read_retrieval(True, None, None) == Retrieval()
+
+
+def test_a_picker_forgets_collections_that_are_gone_and_leaves_others_alone(library: Library):
+    there: list[Collection] = library.collections()
+    assert "value" not in offer_collections(there, [there[0].id])
+    assert offer_collections(there, [there[0].id, "gone"])["value"] == [there[0].id]
