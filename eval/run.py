@@ -32,6 +32,7 @@ from eval.tasks.interface import DATA, Outcome
 from eval.tasks.registry import TASKS
 
 ROUTING = "routing"
+RETRIEVAL = "retrieval"
 MODES = ("prompt", "few-shot", "tuned")
 
 
@@ -52,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Measure a task.")
-    parser.add_argument("--task", required=True, choices=[*TASKS, perplexity.NAME, ROUTING])
-    parser.add_argument("--data", help="JSON lines file or hub:ID[@SPLIT]; the project's own small set unless given")
+    parser.add_argument("--task", required=True, choices=[*TASKS, perplexity.NAME, ROUTING, RETRIEVAL])
+    parser.add_argument(
+        "--data", help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval; our own small set unless given"
+    )
     parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
     parser.add_argument("--mode", choices=MODES, help="tuned for an adapter, prompt for the base, unless given")
     parser.add_argument(
@@ -86,8 +89,8 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
     if options.concurrency < 1:
         raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
-    if options.task == ROUTING and options.adapter != BASE:
-        raise EvaluationError("routing asks no adapter; leave out --adapter")
+    if options.task in (ROUTING, RETRIEVAL) and options.adapter != BASE:
+        raise EvaluationError(f"{options.task} asks no adapter; leave out --adapter")
     if options.task not in TASKS and (options.mode or options.prompt):
         raise EvaluationError(f"{options.task} asks nothing; leave out --mode and --prompt")
 
@@ -95,6 +98,12 @@ def check(options: argparse.Namespace) -> None:
 async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     """Whatever can be wrong is looked at before the base is loaded, which takes seconds."""
     started = time.monotonic()
+    if options.task == RETRIEVAL:
+        # Imported here as routing is; no base is needed.
+        from eval.tasks import retrieval
+
+        models = {"embedder": settings.embedder, "reranker": settings.reranker}
+        return _result(models, retrieval.run(settings, options.data, options.limit, options.seed), options, started)
     adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
     asked_of = {"adapter": options.adapter, "adapter_digest": adapter.digest if adapter else None}
     if options.task == ROUTING:
@@ -118,19 +127,16 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         about = {**asked_of, "mode": asked.mode}
         async with measured_service(settings) as service:
             outcome = await measure_task(service, task, items, asked, prompts, options.concurrency)
+    about |= {"base": service.backend.base_name, "base_digest": service.backend.base_digest}
+    return _result(about, outcome, options, started)
+
+
+def _result(about: dict[str, Any], outcome: Outcome, options: argparse.Namespace, started: float) -> dict[str, Any]:
     return {
         **about,
-        "base": service.backend.base_name,
-        "base_digest": service.backend.base_digest,
         "data": options.data or str((DATA / f"{options.task}.jsonl").relative_to(ROOT)),
         "count": len(outcome.examples),
         "seconds": round(time.monotonic() - started, 1),
-        **_figures(outcome, options),
-    }
-
-
-def _figures(outcome: Outcome, options: argparse.Namespace) -> dict[str, Any]:
-    return {
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **outcome.config},
         "metrics": {name: asdict(measure) for name, measure in outcome.metrics.items()},
         "cost": {name: asdict(measure) for name, measure in outcome.cost.items()},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import faiss
 import numpy as np
@@ -35,8 +34,7 @@ class VectorIndex:
         self.ids = ids
         self.exact_below = exact_below
         self._sorted_at = len(ids)
-        # faiss's type stubs are behind its library.
-        self._index: Any = _lists(vectors) if len(ids) > exact_below else _plain(vectors.shape[1])
+        self._index = _lists(vectors) if len(ids) > exact_below else _plain(vectors.shape[1])
         self._index.add_with_ids(vectors, ids)
 
     def __len__(self) -> int:
@@ -83,13 +81,13 @@ class VectorIndex:
         count = min(count, choices)
         if not count:
             return {}
-        options: dict[str, Any] = {} if allowed is None else {"sel": _selector(self.ids[allowed])}
+        selector = None if allowed is None else _selector(self.ids[allowed])
         if self.is_exact:
-            parameters: Any = faiss.SearchParameters(**options)
+            parameters = faiss.SearchParameters(sel=selector)
         else:
             # Few of many may all lie in lists that are far away, and are compared as fast as they would be alone.
             probed = self._index.nlist if choices <= self.exact_below else PROBED
-            parameters = faiss.SearchParametersIVF(nprobe=probed, **options)
+            parameters = faiss.SearchParametersIVF(nprobe=probed, sel=selector)
         similarities, ids = self._index.search(vector[None], count, params=parameters)
         hits = [(id, s) for id, s in zip(ids[0].tolist(), similarities[0].tolist(), strict=True) if id >= 0]
         return dict(sorted(hits, key=lambda hit: (-hit[1], hit[0])))
@@ -99,11 +97,11 @@ class VectorIndex:
         return np.asarray(self._index.reconstruct(id), dtype=np.float32)
 
 
-def _plain(dimensions: int) -> Any:
+def _plain(dimensions: int) -> faiss.Index:
     return faiss.IndexIDMap2(faiss.IndexFlatIP(dimensions))
 
 
-def _lists(vectors: NDArray[np.float32]) -> Any:
+def _lists(vectors: NDArray[np.float32]) -> faiss.IndexIVFFlat:
     dimensions = vectors.shape[1]
     lists = faiss.IndexIVFFlat(
         faiss.IndexFlatIP(dimensions), dimensions, math.isqrt(len(vectors)), faiss.METRIC_INNER_PRODUCT
@@ -114,7 +112,7 @@ def _lists(vectors: NDArray[np.float32]) -> Any:
     return lists
 
 
-def _selector(ids: NDArray[np.int64]) -> Any:
+def _selector(ids: NDArray[np.int64]) -> faiss.IDSelector:
     """What faiss is to look at: one bit for each id up to the highest."""
     bits = np.zeros(int(ids[-1]) + 1, dtype=np.bool_)
     bits[ids] = True

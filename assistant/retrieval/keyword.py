@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 WORD = re.compile(r"\w+")
 STOP_WORDS = frozenset(STOPWORDS_EN_PLUS)
 
+SATURATION, LENGTH = 0.9, 0.4
+"""k1 and b: how soon a repeated word counts no more, and how much a long passage is held back. Those of Anserini; on
+training questions better than the library's 1.5 and 0.75, see docs/retrieval.md."""
+
 # The library lets its notes of every call through, whatever level the application asked for.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
@@ -23,8 +27,8 @@ logging.getLogger("bm25s").setLevel(logging.WARNING)
 class KeywordIndex:
     """BM25 over a fixed set of passages. It never changes, so searches need no lock; `updated` makes the next one.
 
-    The score is Lucene's (Kamphuis et al., 2020, "Which BM25 Do You Mean?"), k1 1.5 and b 0.75, over the stems
-    (Snowball, English) of lower-cased words that are no stop words.
+    The score is Lucene's (Kamphuis et al., 2020, "Which BM25 Do You Mean?") over the stems (Snowball, English) of
+    lower-cased words that are no stop words.
 
     Args:
         ids: ids of the passages, ascending: (n,).
@@ -58,35 +62,31 @@ class KeywordIndex:
         self._vocabulary = vocabulary
         self._bm25: bm25s.BM25 | None = None
         if any(self._words.values()):
-            self._bm25 = bm25s.BM25()
+            self._bm25 = bm25s.BM25(k1=SATURATION, b=LENGTH)
             words = list(self._words.values())
             self._bm25.index((words, vocabulary), create_empty_token=False, show_progress=False)
 
     def search(self, query: str, count: int, allowed: NDArray[np.bool_] | None = None) -> dict[int, float]:
         """At most `count` passage ids with their scores, best first; of equals the lower id leads.
 
-        Only passages that share a word with the query are found.
+        Only passages that share a word with the query are found. The score is BM25's as a share of the most that any
+        passage could get for this query, in [0, 1): words that stand in no passage lower it.
 
         Args:
             allowed: for each of `ids`, whether it may be found: (n,); None for all.
         """
-        words = [self._vocabulary[stem] for stem in next(stems([query])) if stem in self._vocabulary]
+        asked = next(stems([query]))
+        words = [self._vocabulary[stem] for stem in asked if stem in self._vocabulary]
         if self._bm25 is None or not words:
             return {}
+        most = sum(self._weight(stem) for stem in asked)
         found = self._bm25.retrieve([words], k=min(count, len(self.ids)), weight_mask=allowed, show_progress=False)
         ids = self.ids[found.documents[0]].tolist()
-        hits = [(id, score) for id, score in zip(ids, found.scores[0].tolist(), strict=True) if score > 0]
+        hits = [(id, score / most) for id, score in zip(ids, found.scores[0].tolist(), strict=True) if score > 0]
         return dict(sorted(hits, key=lambda hit: (-hit[1], hit[0])))
 
-    def coverage(self, query: str, id: int) -> float:
-        """How much of what the query asks stands in a passage: the share of its stems there, the rare ones weighing
-        more (inverse document frequency, as in the score), in [0, 1]. 0 for a query of stop words only."""
-        asked = {stem: self._weight(stem) for stem in next(stems([query]))}
-        held = set(self._words[id])
-        found = sum(weight for stem, weight in asked.items() if self._vocabulary.get(stem) in held)
-        return found / sum(asked.values()) if asked else 0.0
-
     def _weight(self, stem: str) -> float:
+        """The inverse document frequency, as the score takes it; what a passage full of the word would nearly get."""
         holding = 0
         if self._bm25 is not None and stem in self._vocabulary:
             starts = self._bm25.scores["indptr"]

@@ -12,7 +12,8 @@ import pytest
 
 from assistant.errors import InvalidRequest, NotFound, NothingRelevant, SettingsError
 from assistant.messages import Passage, Retrieval
-from assistant.retrieval.retriever import Retriever, fuse
+from assistant.retrieval.index import VectorIndex
+from assistant.retrieval.retriever import Retriever, by_both, fuse
 from tests.retrieval.shelf import Shelf
 
 TEXTS = (
@@ -40,7 +41,12 @@ def test_top_k_is_over_all_documents() -> None:
 
 
 def test_scores_fall() -> None:
-    scores = [passage.score for passage in search(Shelf(*TEXTS), "ferry leave three degrees", top_k=5)]
+    scores = [
+        passage.score
+        for passage in search(
+            Shelf(*TEXTS), "Does the ferry leave at noon, and at how many degrees does copper melt?", top_k=5
+        )
+    ]
     assert len(scores) > 1
     assert scores == sorted(scores, reverse=True)
 
@@ -166,8 +172,17 @@ def test_searches_during_changes_see_whole_states_only() -> None:
     assert all(len(pair) == 2 and pair[1] == pair[0] + 1 and pair[0] % 2 == 1 for pair in found)
 
 
-def test_fusion_adds_reciprocal_ranks() -> None:
-    """7 is first and second, 8 second only there, 9 first: 1/61 + 1/62 > 1/61 > 1/62."""
-    fused = fuse([7, 8], [9, 7])
-    assert list(fused) == [7, 9, 8]
-    assert fused[7] == pytest.approx(1 / 61 + 1 / 62)
+def test_fusion_adds_weighted_reciprocal_ranks() -> None:
+    """With k = 5: 7 is first and second, 1/6 + 2/7; 9 first in the list that counts twice, 2/6; 8 second, 1/7."""
+    fused = fuse([[7, 8], [9, 7]], [1, 2])
+    assert list(fused.items()) == [
+        (7, pytest.approx(1 / 6 + 2 / 7)),
+        (9, pytest.approx(2 / 6)),
+        (8, pytest.approx(1 / 7)),
+    ]
+
+
+def test_passage_that_is_good_by_meaning_and_by_words_beats_the_best_of_either() -> None:
+    index = VectorIndex(np.asarray([1, 2, 3]), np.asarray([[1, 0], [0, 1], [0.9, 0.436]], dtype=np.float32))
+    vector = np.asarray([1, 0], dtype=np.float32)
+    assert by_both(index, vector, near={1: 1.0, 3: 0.9}, worded={2: 0.5, 3: 0.4}) == [3, 1, 2]
