@@ -1,0 +1,86 @@
+"""Who is compared: presets, and what the rows of the picker say."""
+
+from __future__ import annotations
+
+import pytest
+
+from assistant.comparison.request import Contestant
+from assistant.errors import InvalidRequest
+from assistant.messages import Decoding
+from assistant.ui.contestants import PRESETS, favourite, preset, read_contestants, usable, values_of
+from assistant.ui.setup import EXAMPLES, read_examples, read_references, read_setup, write_references
+from tests.fakes import fake_service, write_adapter
+
+ONES = (
+    Contestant(mode="prompt", decoding=Decoding(temperature=0.5, seed=3)),
+    Contestant(mode="tuned", adapter="mood", decoding=Decoding(max_tokens=9)),
+)
+
+
+def flat(contestants) -> list[object]:
+    return [value for row in values_of(contestants) for value in row]
+
+
+def test_contestants_are_the_same_after_they_have_been_in_the_picker():
+    assert read_contestants(2, flat(ONES)) == ONES
+    assert read_contestants(2, flat(ONES))[1].decoding.model_fields_set == {"max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [(2, "9", "Column 1, Prompt only: Temperature: '9'"), (6, None, "Column 2, Fine-tuned: pick the adapter")],
+)
+def test_a_wrong_value_is_named_with_its_column(place, value, told):
+    values = flat(ONES)
+    values[place] = value
+    with pytest.raises(InvalidRequest, match=told):
+        read_contestants(2, values)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_asked_with_an_adapter(name):
+    made = read_setup(preset(name, "mood"), False, [EXAMPLES, [], 4, "", ""])
+    assert [one.mode for one in made.contestants] == list(PRESETS[name])
+
+
+def test_without_adapters_a_preset_keeps_what_the_base_can_do():
+    assert {one.adapter for name in PRESETS for one in preset(name, None)} == {"base"}
+    assert all(len(preset(name, None)) >= 2 for name in PRESETS)
+
+
+def test_a_newcomer_starts_with_an_adapter_that_answers_questions(tmp_path):
+    write_adapter(tmp_path / "mood")
+    assert favourite(fake_service(tmp_path).adapters()) == "mood"
+    write_adapter(tmp_path / "zebra", task="qa")
+    (tmp_path / "torn").mkdir()
+    statuses = fake_service(tmp_path).adapters()
+    assert favourite(statuses) == "zebra" and usable(statuses) == ["mood", "zebra"]
+
+
+def test_the_set_up_takes_only_what_was_filled_in():
+    made = read_setup(ONES, True, [[["one", "1"], ["", ""], [None, " "]], ["c"], 7, " 5 ", "  "])
+    assert (made.blind, made.seed, made.system) == (True, 5, None)
+    assert [one.question for one in made.examples] == ["one"]
+    assert (made.retrieval.collections, made.retrieval.top_k) == (("c",), 7)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([[["one", ""]], [], 4, "", ""], "Worked example 1 needs both"),
+        ([[], [], 4, "-1", ""], "Seed: '-1'"),
+        ([[], [], 99, "", ""], "Passages: 99"),
+    ],
+)
+def test_a_wrong_set_up_is_named(values, told):
+    with pytest.raises(InvalidRequest, match=told):
+        read_setup(ONES, False, values)
+
+
+def test_examples_of_a_table_that_was_never_opened_are_none():
+    assert read_examples(None) == ()
+
+
+def test_accepted_answers_are_paragraphs():
+    assert read_references("Paris\nby the Seine\n\n \nparis ") == ("Paris\nby the Seine", "paris")
+    assert read_references(write_references(("a", "b"))) == ("a", "b") and read_references(None) == ()
