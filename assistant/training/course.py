@@ -17,6 +17,7 @@ from transformers.trainer_utils import set_seed
 
 from assistant.base_model import Base
 from assistant.errors import SettingsError
+from assistant.training.checkpoints import STATE_FILE
 from assistant.training.curves import draw
 from assistant.training.data import Example
 from assistant.training.fused import fuse_attention, fuse_lora
@@ -25,7 +26,7 @@ from assistant.training.mixture import base_losses
 from assistant.training.progress import LOSS_FILE
 from assistant.training.recipes import Recipe
 from assistant.training.rows import Rows
-from assistant.training.sft import STATE_FILE, Hyperparameters, Phase, peak_memory, train_phase
+from assistant.training.sft import Hyperparameters, Phase, peak_memory, train_phase
 from assistant.training.start import start_from
 from assistant.training.tasks.task import Task
 

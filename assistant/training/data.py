@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from assistant.errors import DataError
 from assistant.messages import Message
@@ -16,6 +16,14 @@ from assistant.training.tasks.prescriptions import prescriptions
 from assistant.training.tasks.task import Kind, Record, Task
 
 T = TypeVar("T")
+
+
+class Grouped(Protocol):
+    @property
+    def group(self) -> str: ...
+
+
+G = TypeVar("G", bound=Grouped)
 
 HUB = "hub:"
 MADE = "made:prescriptions"
@@ -224,18 +232,18 @@ def level_labels(examples: Sequence[Example], count: int, seed: int) -> list[Exa
     return levelled
 
 
-def split_validation(examples: Sequence[Example], count: int, seed: int) -> tuple[list[Example], list[Example]]:
+def split_validation(examples: Sequence[G], count: int, seed: int) -> tuple[list[G], list[G]]:
     """(train, validation): whole groups leave train until `count` examples have, so no context is in both.
 
     Raises:
         DataError: nothing would be left to train on.
     """
-    groups: dict[str, list[Example]] = {}
+    groups: dict[str, list[G]] = {}
     for position, example in enumerate(examples):
         groups.setdefault(example.group or str(position), []).append(example)
     names = sorted(groups)
     random.Random(seed).shuffle(names)
-    validation: list[Example] = []
+    validation: list[G] = []
     while names and len(validation) < count:
         validation += groups[names.pop()]
     train = [example for name in names for example in groups[name]]

@@ -60,21 +60,21 @@ def fuse_lora(model: PeftModel) -> int:
 
 
 def _is_plain(layer: LoraLinear) -> bool:
-    (name,) = layer.active_adapters
     return (
         type(layer.base_layer) is nn.Linear
         and not layer.lora_variant
-        and not layer.lora_bias.get(name)
-        and isinstance(layer.lora_dropout[name], nn.Identity)
+        and not any(layer.lora_bias.values())
+        and all(isinstance(dropout, nn.Identity) for dropout in layer.lora_dropout.values())
     )
 
 
 def _fused_forward(layer: LoraLinear) -> Any:
-    (name,) = layer.active_adapters
     inner = layer.forward
 
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if layer.disable_adapters or layer.merged:
+        # Looked up each time: a reference or a reward model takes the layer's turn for a pass.
+        (name,) = layer.active_adapters
+        if layer.disable_adapters or layer.merged or name not in layer.lora_A:
             return inner(x, *args, **kwargs)
         linear = layer.base_layer
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight

@@ -81,7 +81,7 @@ def train(options: Namespace, command: str) -> Path:
         epochs=options.epochs,
         learning_rate=options.lr or recipe.learning_rate,
         row_tokens=options.row_tokens,
-        accumulate=options.batch_size,
+        accumulate=options.batch_size or 1,
         warmup=options.warmup,
         seed=options.seed,
         scheduler=options.scheduler,
@@ -107,7 +107,7 @@ def train(options: Namespace, command: str) -> Path:
         raw=corpus.raw,
         start=options.start_from,
     )
-    _write_json(folder / "report.json", asdict(report))
+    write_json(folder / "report.json", asdict(report))
     card = Card(
         task=task.name,
         description=task.description,
@@ -130,7 +130,7 @@ def train(options: Namespace, command: str) -> Path:
         "report": asdict(report),
     }
     size = _publish(adapted, targets, base, dtype, card, account, options.replace, folder, settings)
-    _write_json(folder / "report.json", {**asdict(report), "file_bytes": size})
+    write_json(folder / "report.json", {**asdict(report), "file_bytes": size})
     log.info("written: %s", ", ".join(map(str, targets.values())))
     return cast(Path, options.out)
 
@@ -192,7 +192,7 @@ def _open_run(
     folder.mkdir(parents=True, exist_ok=True)
     counts = {"train_examples": len(corpus.train), "raw_pieces": len(corpus.raw), "skipped": corpus.skipped}
     config = {**chosen, "base_name": plain_name(base), "save_steps": options.save_steps, **counts, **origin}
-    _write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
     return folder
 
@@ -227,5 +227,5 @@ def _publish(
     return sum((folder / WEIGHTS_FILE).stat().st_size for folder in targets.values())
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

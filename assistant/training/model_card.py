@@ -8,6 +8,14 @@ from typing import Any
 WHOLE = ("full", "last-layers")
 """Recipes that leave a whole model."""
 
+REWARD = "reward"
+"""The recipe that leaves a reward adapter."""
+
+REWARD_LIMITS = (
+    "English only. It repeats the taste and the biases of those whose preferences it learnt from, and can be fooled: "
+    "an answer that scores high is not for that a good one. Not for decisions about people."
+)
+
 LIMITS = (
     "English only, and only for the task above: it answers in the form it was trained for whatever is asked. "
     "It repeats the biases of its data and of the base, a very small model; read its answers as suggestions. "
@@ -23,6 +31,16 @@ def render(name: str, card: Mapping[str, Any]) -> str:
     template = card["template"] or {"system": None, "user": "{input}"}
     recipe = training["hyperparameters"]["recipe"]
     is_model = recipe in WHOLE
+    if recipe == REWARD:
+        use = [
+            f'Ask the API for scores with `model: "{name}"`; the answer that a conversation ends with is what is scored:',
+            f'```sh\ncurl $SERVER/v1/score -d \'{{"model": "{name}", "messages": [{{"role": "user", "content": "…"}}, '
+            '{"role": "assistant", "content": "…"}]}\'\n```',
+            "Higher is better. Only differences between answers to one prompt have a meaning: the first of two is "
+            "preferred with probability sigmoid(r₁ − r₂). The adapter writes no answers.",
+        ]
+    else:
+        use = _use(name, card, template, is_model)
     parts = [
         f"---\nlicense: apache-2.0\nlibrary_name: {'transformers' if is_model else 'peft'}\nlanguage: en\n"
         f"base_model: {card['base_name']}\ntags: [{recipe}, {card['task']}]\n---",
@@ -33,29 +51,18 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         else f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights. Licence: Apache-2.0.",
         _conversion(card.get("conversion")),
         "## Use",
-        (
-            f"Serve it as the base: `SWAPBOARD_BASE=PATH/{name}`. It was trained on user messages wrapped as:"
-            if is_model
-            else f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
-            "training:"
-        ),
-        f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
-        "The last paragraph of a message, where it is the shorter part, is put first as well."
-        if template.get("question_first")
-        else "",
-        "Decoding unless the request says otherwise: "
-        + ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
-        + ".",
-        "Intended use: " + card["description"][:1].lower() + card["description"][1:] + " For instance:",
-        "\n".join(f"- {example}".replace("\n", " ") for example in card["examples"][:4]),
+        *use,
         "## Limits",
-        f"{LIMITS} Trained on examples of up to {training['max_tokens']} tokens; longer ones are answered less well.",
+        f"**{training['warning']}**" if training.get("warning") else "",
+        f"{REWARD_LIMITS if recipe == REWARD else LIMITS} Trained on examples of up to {training['max_tokens']} tokens; longer ones are "
+        f"{'scored' if recipe == REWARD else 'answered'} less well.",
         "## Scores",
         _scores(card["scores"]),
+        _against_start(training.get("against_start")),
         "## Data",
         f"`{training['data']}`: {training['data_note']}. {training['report']['train_examples']} examples trained on, "
         f"{training['report']['validation_examples']} held out of the same file for validation, "
-        f"{training['skipped']} left out as too long. No test file was used for training or for choosing a setting.",
+        f"{training['skipped']} left out as too long{_said_nothing(training.get('left_out'))}. No test file was used for training or for choosing a setting.",
         "## Training",
         f"```text\n{training['command']}\n```",
         "\n".join(
@@ -64,6 +71,43 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         f"Trained on {training['date']} at commit `{training['commit']}`; base digest `{card['base_digest']}`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _use(name: str, card: Mapping[str, Any], template: Mapping[str, Any], is_model: bool) -> list[str]:
+    decoding = ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
+    examples = "\n".join(f"- {example}".replace("\n", " ") for example in card["examples"][:4])
+    return [
+        f"Serve it as the base: `SWAPBOARD_BASE=PATH/{name}`. It was trained on user messages wrapped as:"
+        if is_model
+        else f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
+        "training:",
+        f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
+        "The last paragraph of a message, where it is the shorter part, is put first as well."
+        if template.get("question_first")
+        else "",
+        f"Decoding unless the request says otherwise: {decoding}." if decoding else "",
+        "Intended use: "
+        + card["description"][:1].lower()
+        + card["description"][1:]
+        + (f" For instance:\n\n{examples}" if examples else ""),
+    ]
+
+
+def _said_nothing(count: int | None) -> str:
+    return f", {count} because they say nothing (ties, answers that are the same or empty)" if count else ""
+
+
+def _against_start(verdict: Mapping[str, Any] | None) -> str:
+    """A policy against its start on held-out prompts, see `training.preference.hacking`."""
+    if verdict is None:
+        return ""
+    names = {"reward_gain": "rise of the reward", "win_rate": "share preferred by the judge, length-controlled"}
+    lines = [
+        f"| {words} | {verdict[key]['value']:.3f} ({verdict[key]['low']:.3f}–{verdict[key]['high']:.3f}) |"
+        for key, words in names.items()
+        if verdict[key] is not None
+    ]
+    return "\n".join(["| Held-out prompts, against the start | (95 % interval) |", "|---|---|", *lines])
 
 
 def _conversion(conversion: Mapping[str, Any] | None) -> str:

@@ -8,20 +8,31 @@ from pathlib import Path
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    from assistant.training.recipes import RECIPES
+    from assistant.training.recipes import OBJECTIVES, RECIPES
     from assistant.training.tasks.registry import TASKS
 
     parser = argparse.ArgumentParser(prog="python -m assistant.training.run", description="Train one adapter.")
     add = parser.add_argument
-    add("--recipe", required=True, choices=sorted(RECIPES), help="which weights are trained")
-    add("--task", required=True, choices=sorted(TASKS), help="what is learnt")
+    add(
+        "--recipe",
+        required=True,
+        choices=[*sorted(RECIPES), *OBJECTIVES],
+        help="which weights are trained, or how preferences are learnt from",
+    )
+    add("--task", choices=sorted(TASKS), help="what is learnt; preferences need none")
     add("--out", required=True, type=Path, help="folder of the adapter, e.g. adapters/NAME")
     add("--replace", action="store_true", help="replace the adapter that is there")
     add("--dtype", choices=("auto", "float32", "bfloat16"), help="type of the base; SWAPBOARD_DTYPE unless given")
     _add_data(parser.add_argument_group("data"))
     _add_mixture(parser.add_argument_group("several kinds of records"))
     _add_training(parser.add_argument_group("training"))
-    return parser.parse_args(arguments)
+    _add_preference(parser.add_argument_group("preferences: reward, dpo, kto, grpo"))
+    options = parser.parse_args(arguments)
+    if options.recipe in RECIPES and options.task is None:
+        parser.error(f"--recipe {options.recipe} needs a --task")
+    if options.recipe in OBJECTIVES and options.task is not None:
+        parser.error(f"--recipe {options.recipe} learns from preferences; leave out --task")
+    return options
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
@@ -66,7 +77,11 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--rank", type=positive(int), help="rank, virtual tokens or bottleneck width; the recipe's unless given")
     add("--layers", type=positive(int), metavar="N", help="last-layers: how many; 4 unless given")
     add("--row-tokens", type=positive(int), default=512, help="tokens of one forward pass")
-    add("--batch-size", type=positive(int), default=1, help="forward passes per step")
+    add(
+        "--batch-size",
+        type=positive(int),
+        help="forward passes per step, 1 unless given; of preferences: pairs, answers or prompts per step",
+    )
     add(
         "--patience",
         type=positive(int),
@@ -75,6 +90,19 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     )
     add("--save-steps", type=positive(int), default=25, help="steps between checkpoints")
     add("--seed", type=int, default=0)
+
+
+def _add_preference(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--beta", type=float, help="weight of the divergence from the start: dpo, kto, grpo")
+    add("--centre", type=float, help="weight that holds rewards around zero: reward; 0 for none")
+    add("--reward", type=Path, metavar="FOLDER", help="grpo: the reward adapter that is learnt from")
+    add("--judge", type=Path, metavar="FOLDER", help="grpo: another reward adapter, which only watches")
+    add("--generations", type=positive(int), default=4, help="grpo: answers drawn to each prompt")
+    add("--new-tokens", type=positive(int), default=96, help="grpo: most tokens of an answer")
+    add("--temperature", type=positive(float), default=1.0, help="grpo: of the answers drawn")
+    add("--iterations", type=positive(int), default=2, help="grpo: steps on the same answers")
+    add("--epsilon", type=positive(float), default=0.2, help="grpo: how far ratios may go before they are clipped")
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ class Progress(TrainerCallback):
     """Writes the loss file; a resumed run goes on where its checkpoint ends.
 
     A terminal is shown a bar with the loss and the time left, anything else gets a line per log.
+
+    Args:
+        columns: further columns of the file, and under which name the trainer logs what stands in them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: Mapping[str, str] | None = None) -> None:
         self.path = folder / LOSS_FILE
+        self.columns = dict(columns or {})
+        self.fields = (*LOSS_FIELDS, *self.columns)
         self.earlier = 0.0
         self.started = time.monotonic()
         self.bar: tqdm[Any] | None = None
@@ -46,7 +52,7 @@ class Progress(TrainerCallback):
                 kept = [row for row in csv.DictReader(file) if int(row["step"]) <= state.global_step]
         self.earlier = float(kept[-1]["seconds"]) if kept else 0.0
         with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, LOSS_FIELDS)
+            writer = csv.DictWriter(file, self.fields)
             writer.writeheader()
             writer.writerows(kept)
         if sys.stderr.isatty():
@@ -80,9 +86,10 @@ class Progress(TrainerCallback):
             "validation_loss": logs.get("eval_loss", ""),
             "learning_rate": logs.get("learning_rate", ""),
             "seconds": self.seconds,
+            **{column: logs.get(name, "") for column, name in self.columns.items()},
         }
         with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, LOSS_FIELDS).writerow(row)
+            csv.DictWriter(file, self.fields).writerow(row)
         if self.bar is None:
             log.info("step %d of %d: %s", state.global_step, state.max_steps, json.dumps(row))
         elif "loss" in logs:

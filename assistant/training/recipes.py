@@ -64,6 +64,31 @@ RECIPES = {
     )
 }
 
+
+@dataclass(frozen=True)
+class Objective:
+    """Defaults of one way to learn from preferences; what is trained is a LoRA, of the reward model a head as well.
+
+    `batch` counts pairs, single answers or prompts of one step; `beta` and `centre` are None where there are none.
+    """
+
+    name: str
+    learning_rate: float
+    batch: int
+    beta: float | None = None
+    centre: float | None = None
+
+
+OBJECTIVES = {
+    objective.name: objective
+    for objective in (
+        Objective("reward", learning_rate=2e-4, batch=8, centre=0.01),
+        Objective("dpo", learning_rate=5e-5, batch=8, beta=0.1),
+        Objective("kto", learning_rate=5e-5, batch=16, beta=0.1),
+        Objective("grpo", learning_rate=5e-5, batch=4, beta=0.04),
+    )
+}
+
 RSLORA_ALPHA = 8
 """alpha / √16 is the 2 that `lora` has at any rank; larger ranks are damped by √rank only (Kalajdzievski 2023)."""
 

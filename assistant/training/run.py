@@ -1,5 +1,7 @@
 """Train one adapter: `python -m assistant.training.run --recipe R --task T --data PATH|hub:ID --out adapters/NAME`.
 
+From preferences: `… --recipe reward|dpo|kto|grpo --data PATH[@train] --out adapters/NAME`.
+
 The same command, given again after a kill, goes on from the last checkpoint.
 """
 
@@ -19,8 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = parse(given)
     # Torch and PEFT take seconds to import: a malformed option is answered before.
-    from assistant.training.job import train
+    from assistant.training import job
+    from assistant.training.preference import job as preferences
+    from assistant.training.recipes import OBJECTIVES
 
+    train = preferences.train if options.recipe in OBJECTIVES else job.train
     try:
         train(options, command="python -m assistant.training.run " + shlex.join(given))
     except SwapboardError as error:

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from datasets import Dataset
-from safetensors.torch import save_file
 from torch import nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback
@@ -21,6 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from assistant.training.adalora import Allocation, is_adalora, orthogonality
+from assistant.training.checkpoints import AdapterCheckpoints
 from assistant.training.loss import Batch, answer_loss
 from assistant.training.methods import Adapted
 from assistant.training.packing import IGNORED
@@ -28,8 +28,6 @@ from assistant.training.progress import Progress
 from assistant.training.rows import Rows
 
 log = logging.getLogger(__name__)
-
-STATE_FILE = "trained.safetensors"
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Phase:
     best_step: int | None
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(AdapterCheckpoints, SFTTrainer):
     """TRL's trainer with our loss and checkpoints of the trained weights alone."""
 
     def __init__(self, adapted: Adapted, in_order: bool, **others: Any) -> None:
@@ -113,23 +111,6 @@ class AnswerTrainer(SFTTrainer):
         if self.in_order:
             return SequentialSampler(cast(Dataset, self.train_dataset))
         return super()._get_train_sampler(train_dataset)
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
-        folder = Path(str(output_dir or self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.adapted.state(), folder / STATE_FILE)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        self.adapted.load(Path(resume_from_checkpoint) / STATE_FILE)
-
-    def _load_best_model(self) -> None:
-        self.adapted.load(Path(str(self.state.best_model_checkpoint)) / STATE_FILE)
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """The card is written with the adapter, not with every checkpoint."""
-
-    def _send_telemetry(self) -> None:
-        """Nothing about a training leaves the machine."""
 
 
 def train_phase(

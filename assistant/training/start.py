@@ -31,7 +31,8 @@ def start_from(adapted: Adapted, folder: Path) -> None:
     if not isinstance(adapted.model, PeftModel):
         raise SettingsError("--start-from is for PEFT's adapters; the recipe trains weights of another kind")
     try:
-        kind = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["peft_type"]
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        kind = config["peft_type"]
         given = load_file(folder / WEIGHTS_FILE)
     except (OSError, ValueError, KeyError) as error:
         raise SettingsError(f"--start-from {folder}: no adapter can be read there: {error}") from error
@@ -40,7 +41,11 @@ def start_from(adapted: Adapted, folder: Path) -> None:
     if kind != own:
         raise SettingsError(f"--start-from {folder}: its type is {kind}; the recipe trains {own}")
     for name in sorted(given.keys() | wanted.keys()):
-        there = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
-        if there[0] != there[1]:
-            raise SettingsError(f"--start-from {folder}: {name} is {there[0]} there and {there[1]} in this recipe")
+        shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
+        if shapes[0] != shapes[1]:
+            raise SettingsError(f"--start-from {folder}: {name} is {shapes[0]} there and {shapes[1]} in this recipe")
+    for key in ("lora_alpha", "alpha_pattern", "use_rslora", "use_dora"):
+        there, here = config.get(key), getattr(adapted.model.active_peft_config, key, None)
+        if (there or None) != (here or None):
+            raise SettingsError(f"--start-from {folder}: {key} is {there!r} there and {here!r} in this recipe")
     set_peft_model_state_dict(adapted.model, {name: tensor.float() for name, tensor in given.items()})

@@ -20,6 +20,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from assistant.catalog import Catalog
 from assistant.training import course, run
+from assistant.training.checkpoints import STATE_FILE
 from assistant.training.data import Example
 from assistant.training.loss import row_losses
 from assistant.training.methods import adapt
@@ -27,7 +28,7 @@ from assistant.training.packing import pad
 from assistant.training.progress import Progress
 from assistant.training.recipes import RECIPES
 from assistant.training.rows import Rows
-from assistant.training.sft import STATE_FILE, train_phase
+from assistant.training.sft import train_phase
 from assistant.training.tasks.registry import TASKS
 from tests.training.harness import command, examples, settings, tiny_base
 

@@ -1,0 +1,271 @@
+"""One run that learns from preferences, from its options to the folder it leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from transformers.trainer_utils import set_seed
+
+from assistant.base_model import Base, load_base, resolve_dtype
+from assistant.catalog import CONFIG_FILE, Card, read_card
+from assistant.errors import SettingsError
+from assistant.prompt import Prompter
+from assistant.settings import load_settings
+from assistant.training.data import sample, split_validation
+from assistant.training.job import NAMED_SKIPPED, RUNS, write_json
+from assistant.training.methods import Adapted, adapt, plain_name
+from assistant.training.preference.data import opinions, pairs, prompts, read_rows
+from assistant.training.preference.pairwise import train_dpo
+from assistant.training.preference.phase import Phase
+from assistant.training.preference.policy import train_grpo
+from assistant.training.preference.rendering import Rendering, render_all
+from assistant.training.preference.reward import RewardModel, reward_digest, train_reward, write_reward
+from assistant.training.preference.settings import PreferenceSettings
+from assistant.training.preference.unpaired import train_kto
+from assistant.training.provenance import commit, today
+from assistant.training.publish import check_target, publish
+from assistant.training.recipes import OBJECTIVES, RECIPES, Objective
+from assistant.training.sft import peak_memory
+from assistant.training.start import start_digest, start_from
+from assistant.training.tasks.sentiment import SENTIMENT
+
+log = logging.getLogger(__name__)
+
+REWARD, GRPO = "reward", "grpo"
+
+DESCRIPTIONS = {
+    "reward": "Scores answers by how people would prefer them; it writes none itself.",
+    "dpo": "Answers closer to what people preferred, learnt from pairs of answers.",
+    "kto": "Answers closer to what people liked, learnt from single ratings.",
+    "grpo": "Answers closer to what a reward model prefers, learnt by reinforcement.",
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Rendered rows to train and to validate on, and how many rows were left out: too long, or saying nothing."""
+
+    train: list[Any]
+    validation: list[Any]
+    too_long: int
+    left_out: int
+
+
+def train(options: Namespace, command: str) -> Path:
+    """Do what the command line says; returns the folder of the adapter.
+
+    Raises:
+        DataError: the data is wrong; names file and line.
+        SettingsError: an option does not fit the recipe or the base.
+        AdapterConflict: the adapter exists and is not to be replaced.
+    """
+    objective, settings, started_at = OBJECTIVES[options.recipe], load_settings(), commit()
+    check(options, objective)
+    check_target(options.out, options.replace)
+    start = read_card(options.start_from) if options.start_from else Card()
+    chosen = choose(options, objective, str(resolve_dtype(options.dtype or settings.dtype)).removeprefix("torch."))
+    rows = read_rows(options.data)
+    base = load_base(settings.base, cast(Any, chosen.dtype), settings.data_dir)
+    corpus = _corpus(options, objective, rows.rows, rows.left_out, Rendering(Prompter(base.tokenizer), start.template))
+    folder = _open_run(options, chosen, base, corpus, command)
+    set_seed(chosen.seed)
+    adapted = _adapt(base, chosen, options.start_from)
+    trained, everything = adapted.counts
+    log.info("%d of %d parameters are trained (%.3f %%)", trained, everything, 100 * trained / everything)
+    phase, warning, verdict = _learn(options, adapted, base, chosen, corpus, folder)
+    if warning:
+        log.warning("%s", warning)
+    report = {
+        "trained_parameters": trained,
+        "all_parameters": everything,
+        "trained_share": round(trained / everything, 6),
+        **{key: value for key, value in asdict(phase).items() if key != "measured"},
+        **phase.measured,
+        "train_examples": len(corpus.train),
+        "validation_examples": len(corpus.validation),
+        "peak_memory_bytes": peak_memory(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    write_json(folder / "report.json", {**report, "warning": warning, "against_start": verdict})
+    account = {
+        "command": command,
+        "data": " ".join(options.data),
+        "data_note": options.data_note,
+        "skipped": corpus.too_long,
+        "left_out": corpus.left_out,
+        "max_tokens": options.max_tokens,
+        "date": today(),
+        "commit": started_at,
+        "hyperparameters": asdict(chosen),
+        "report": report,
+        "warning": warning,
+        "against_start": verdict,
+    }
+    publish(_writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder)
+    log.info("written: %s", options.out)
+    return cast(Path, options.out)
+
+
+def check(options: Namespace, objective: Objective) -> None:
+    """Raises SettingsError where an option is not the recipe's, before the base is loaded."""
+    if options.beta is not None and objective.beta is None:
+        raise SettingsError(f"--beta is of dpo, kto and grpo; recipe {objective.name!r} has none")
+    if options.beta is not None and options.beta < (0 if objective.name == GRPO else 1e-6):
+        raise SettingsError(f"--beta {options.beta}: allowed are numbers above 0, for grpo 0 as well")
+    if options.centre is not None and (objective.centre is None or options.centre < 0):
+        raise SettingsError("--centre is of recipe 'reward'; allowed: numbers from 0")
+    if (options.reward is None) != (objective.name != GRPO):
+        raise SettingsError(
+            "--reward names the reward adapter that recipe 'grpo' learns from; it needs one, others none"
+        )
+    if options.judge is not None and objective.name != GRPO:
+        raise SettingsError(f"--judge watches recipe 'grpo'; recipe {objective.name!r} has none")
+    if options.judge is not None and reward_digest(options.judge) == reward_digest(options.reward):
+        raise SettingsError("--judge is the reward adapter itself: it would see nothing that the reward does not")
+    if objective.name == GRPO and options.generations < 2:
+        raise SettingsError("--generations 1: answers are compared with the others to their prompt; allowed: from 2")
+    if objective.name == REWARD and options.start_from:
+        raise SettingsError("--start-from is not offered for recipe 'reward': its head is trained from the beginning")
+    if options.patience is not None and not options.validation:
+        raise SettingsError("--patience looks at the validation data, and --validation is 0")
+    if options.task is not None or options.raw_text or options.weights or options.curriculum or options.per_label:
+        raise SettingsError(
+            f"recipe {objective.name!r} has no --task, --raw-text, --weights, --curriculum, --per-label"
+        )
+
+
+def choose(options: Namespace, objective: Objective, dtype: str) -> PreferenceSettings:
+    """What the options say, and the recipe's own where they say nothing."""
+    is_grpo = objective.name == GRPO
+    return PreferenceSettings(
+        recipe=objective.name,
+        rank=options.rank or (_rank_of(options.start_from) if options.start_from else RECIPES["lora"].rank),
+        epochs=options.epochs,
+        learning_rate=options.lr or objective.learning_rate,
+        batch=options.batch_size or objective.batch,
+        warmup=options.warmup,
+        seed=options.seed,
+        scheduler=options.scheduler,
+        dtype=dtype,
+        patience=options.patience,
+        started_from=start_digest(options.start_from) if options.start_from else None,
+        beta=objective.beta if options.beta is None else options.beta,
+        centre=objective.centre if options.centre is None else options.centre,
+        reward=reward_digest(options.reward) if is_grpo else None,
+        judge=reward_digest(options.judge) if options.judge else None,
+        generations=options.generations if is_grpo else None,
+        new_tokens=options.new_tokens if is_grpo else None,
+        temperature=options.temperature if is_grpo else None,
+        iterations=options.iterations if is_grpo else None,
+        epsilon=options.epsilon if is_grpo else None,
+    )
+
+
+def _rank_of(folder: Path) -> int:
+    try:
+        rank = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("r")
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"--start-from {folder}: no adapter can be read there: {error}") from error
+    if not isinstance(rank, int):
+        raise SettingsError(f"--start-from {folder}: it is no LoRA, and preferences are learnt by one")
+    return rank
+
+
+def _corpus(
+    options: Namespace, objective: Objective, rows: Sequence[Any], left_out: Sequence[str], rendering: Rendering
+) -> Corpus:
+    readers: dict[str, tuple[Callable[..., list[Any]], Callable[..., Any]]] = {
+        "reward": (pairs, rendering.pair),
+        "dpo": (pairs, rendering.pair),
+        "kto": (opinions, rendering.opinion),
+        "grpo": (prompts, rendering.prompt),
+    }
+    read, render = readers[objective.name]
+    chosen = sample(read(rows), options.limit, options.seed)
+    training, validation = split_validation(chosen, options.validation, options.seed)
+    rendered, skipped = render_all(training, render, options.max_tokens)
+    held_out, also_skipped = render_all(validation, render, options.max_tokens) if validation else ([], [])
+    skipped += also_skipped
+    for where in left_out[:NAMED_SKIPPED]:
+        log.info("left out: %s", where)
+    for where in skipped[:NAMED_SKIPPED]:
+        log.info("left out as too long: %s", where)
+    log.info(
+        "%d rows to train on, %d of other prompts to validate on; %d longer than %d tokens, %d that say nothing",
+        len(rendered), len(held_out), len(skipped), options.max_tokens, len(left_out),
+    )  # fmt: skip
+    return Corpus(rendered, held_out, len(skipped), len(left_out))
+
+
+def _open_run(options: Namespace, settings: PreferenceSettings, base: Base, corpus: Corpus, command: str) -> Path:
+    """Where checkpoints lie; runs of other settings never share a folder."""
+    chosen = {
+        **asdict(settings),
+        "data": options.data,
+        "limit": options.limit,
+        "base": base.digest,
+        "validation": options.validation,
+        "max_tokens": options.max_tokens,
+    }
+    identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+    folder = RUNS / f"{options.out.name}-{identity}"
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = {"train_examples": len(corpus.train), "validation_examples": len(corpus.validation)}
+    config = {**chosen, "base_name": plain_name(base), "command": command, "commit": commit(), **counts}
+    write_json(folder / "config.json", config)
+    log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
+    return folder
+
+
+def _adapt(base: Base, settings: PreferenceSettings, start: Path | None) -> Adapted:
+    """The base with the LoRA that is trained, and for a reward model the head."""
+    # A LoRA begins from random numbers, whatever the task.
+    adapted = adapt(base, RECIPES["lora"], settings.rank, SENTIMENT)
+    if start is not None:
+        start_from(adapted, start)
+    if settings.recipe != REWARD:
+        return adapted
+    return Adapted(RewardModel(cast(PeftModel, adapted.model), settings.seed), adapted.base_name)
+
+
+def _learn(
+    options: Namespace, adapted: Adapted, base: Base, settings: PreferenceSettings, corpus: Corpus, folder: Path
+) -> tuple[Phase, str | None, dict[str, object] | None]:
+    """The run's figures, a warning for its card, and how the policy compares with its start."""
+    data = (corpus.train, corpus.validation, folder, options.save_steps)
+    if settings.recipe == GRPO:
+        phase, verdict = train_grpo(adapted, Prompter(base.tokenizer), settings, *data, options.reward, options.judge)
+        if verdict is None:
+            return phase, "No prompts were held out, so nothing says whether the reward still means what it did.", None
+        return phase, verdict.warning, verdict.as_dict()
+    learn: Callable[..., Phase] = {"reward": train_reward, "dpo": train_dpo, "kto": train_kto}[settings.recipe]
+    return learn(adapted, base.tokenizer, settings, *data), None, None
+
+
+def _writer(adapted: Adapted) -> Callable[[Path], None]:
+    if isinstance(adapted.model, RewardModel):
+        model = adapted.model
+        return lambda folder: write_reward(model, folder)
+    return adapted.writers()[""]
+
+
+def _card(objective: Objective, start: Card, base: Base) -> Card:
+    """An adapter that goes on from another is asked as that one is."""
+    return Card(
+        task=REWARD if objective.name == REWARD else start.task if start.task != "unknown" else "chat",
+        description=" ".join(filter(None, (start.description, DESCRIPTIONS[objective.name]))),
+        examples=start.examples,
+        template=start.template,
+        decoding=start.decoding,
+        base_name=plain_name(base),
+        base_digest=base.digest,
+    )
