@@ -64,7 +64,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     embedder = Embedder(settings.embedder)
     router = Router(
         embedder.embed,
-        adapters=lambda: [adapter for adapter in catalog.adapters() if adapter.is_usable],
+        adapters=lambda: [adapter for adapter in catalog.adapters() if adapter.is_usable and not adapter.is_reward],
         threshold=settings.router_threshold,
     )
     prompter = Prompter(base.tokenizer)
