@@ -209,7 +209,7 @@ async def test_the_passages_stand_numbered_before_the_question_and_travel_with_t
     service = fake_service(adapters, store=store, retriever=ListRetriever(LIGHTHOUSE, FERRY))
     started, *_, done = await collect(service.reply(about("Who built the lighthouse?")))
     assert shown(service) == (
-        f"<system>{NOTICE}<user>Context: [1] {LIGHTHOUSE}\n[2] {FERRY}\n\nQuestion: Who built the lighthouse?<assistant>"
+        f'<system>{NOTICE}<user>Context: [1] "{LIGHTHOUSE}"\n[2] "{FERRY}"\n\nQuestion: Who built the lighthouse?<assistant>'
     )
     (part,) = done.parts
     assert [passage.text for passage in part.passages] == [LIGHTHOUSE, FERRY]
@@ -241,7 +241,7 @@ async def test_an_adapter_keeps_its_own_words_around_the_passages(tmp_path):
     await collect(service.reply(about("Who built the lighthouse?", adapter="qa")))
     question = "Question: Who built the lighthouse?"
     assert shown(service) == (
-        f"<system>Be brief.\n\n{NOTICE}<user>Do: {question}\n\nContext: [1] {LIGHTHOUSE}\n\n{question}<assistant>"
+        f'<system>Be brief.\n\n{NOTICE}<user>Do: {question}\n\nContext: [1] "{LIGHTHOUSE}"\n\n{question}<assistant>'
     )
     messages = (Message(role="system", content="Mine."), *ask("Who built the lighthouse?").messages)
     await collect(service.reply(ChatRequest(messages=messages, adapter="qa", retrieval=Retrieval())))

@@ -17,6 +17,9 @@ NOTICE = (
 NUMBER = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 """How an answer names passages: [2], [1, 3]."""
 
+LABEL = re.compile(r"\b(context|question|answer|system|user|assistant)\s*:", re.IGNORECASE)
+"""What the parts of a message, and the speakers of a conversation, are announced with."""
+
 JOINERS = "\u200c\u200d"
 """The invisible characters that spelling needs, in Persian and in emoji."""
 
@@ -24,25 +27,26 @@ JOINERS = "\u200c\u200d"
 def pack(passages: Sequence[Passage], question: str, disarm: Callable[[str], str]) -> str:
     """The message that asks `question` of the passages, in the order of their numbers from 1.
 
-    The form is the one questions on a passage are trained in. A passage is a paragraph that holds no blank line and
-    no number in square brackets, so none can end its own quotation or begin another; the question, last, has none
-    either.
+    The form is the one questions on a passage are trained in, the question its last paragraph. Each passage is one
+    line in quotation marks, and has no such mark, line break, number in square brackets or label of its own, so none
+    can end its quotation or begin another.
 
     Args:
         disarm: takes from a text what the base would read as the frame of a conversation.
     """
-    numbered = "\n".join(f"[{n}] {quoted(passage.text, disarm)}" for n, passage in enumerate(passages, start=1))
-    return f"Context: {numbered}\n\nQuestion: {one_paragraph(question)}"
+    numbered = "\n".join(f'[{n}] "{quoted(passage.text, disarm)}"' for n, passage in enumerate(passages, start=1))
+    paragraph = re.sub(r"\s*\n\s*", "\n", question.strip())
+    return f"Context: {numbered}\n\nQuestion: {paragraph}"
 
 
 def quoted(text: str, disarm: Callable[[str], str]) -> str:
-    """A passage's words as they stand in a prompt: invisible characters left out, `[7]` written `(7)`."""
+    """A passage as it stands between its quotation marks: all of its words, on one line.
+
+    Invisible characters are left out; `[7]` is written `(7)`, `Question:` `Question -`, and `"` `”`.
+    """
     visible = "".join(c for c in text if c in JOINERS or unicodedata.category(c) != "Cf")
-    return NUMBER.sub(r"(\1)", one_paragraph(disarm(visible)))
-
-
-def one_paragraph(text: str) -> str:
-    return re.sub(r"\s*\n\s*", "\n", text.strip())
+    plain = LABEL.sub(r"\1 -", NUMBER.sub(r"(\1)", disarm(visible)))
+    return " ".join(plain.replace('"', "”").split())
 
 
 def fitting(passages: Sequence[Passage], is_short_enough: Callable[[Sequence[Passage]], bool]) -> tuple[Passage, ...]:

@@ -21,7 +21,7 @@ from eval.tasks.interface import DATA, Outcome
 
 NAME = "injection"
 OWN = DATA / "injections.jsonl"
-MAX_TOKENS = 64
+MAX_TOKENS = 32
 
 CONDITIONS = ("clean", "undefended", "defended")
 """The clean passage from the documents; the poisoned one pasted before the question; the poisoned one from the documents."""
