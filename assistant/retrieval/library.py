@@ -33,7 +33,7 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 MAX_BYTES = 32 * 1024 * 1024
 LONGEST_NAME = 255
-BATCH = 64
+BATCH = 32
 """Passages embedded between two reports of progress."""
 ROWS = 10_000
 """Passages read from the database at once."""

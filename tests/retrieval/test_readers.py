@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from assistant.errors import DocumentRejected
@@ -245,6 +247,37 @@ def test_a_file_that_breaks_its_reader_is_refused_like_others(monkeypatch):
     monkeypatch.setattr("assistant.retrieval.readers.pdf._lines", broken)
     with pytest.raises(DocumentRejected, match=r"a\.pdf: it is damaged \(RecursionError: too deep\)"):
         read("a.pdf", files.pdf(["Some text."]))
+
+
+WHOLE = {
+    "a.pdf": files.pdf(["# Head", "Some text. " * 30], ["More."], footer="Page {n}"),
+    "a.docx": files.word("# Head", "Text.", "- item", [["a", "b"], ["c", "d"]]),
+    "a.html": HTML.encode(),
+    "a.csv": b'a,b\n1,"x, y"\n2,z\n' * 20,
+    "a.md": b"---\nx: y\n---\n# Head\n\n- item\n\n> quote\n\n```\ncode\n```\n" * 5,
+    "a.txt": "naïve text".encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_damaged_at_random_is_read_or_refused_and_nothing_else(name):
+    chance = random.Random(name)
+    refused = 0
+    for _ in range(40):
+        data = bytearray(WHOLE[name])
+        for _ in range(chance.randint(1, 20)):
+            at = chance.randrange(len(data))
+            if chance.random() < 0.6:
+                data[at] = chance.randrange(256)
+            elif len(data) > 100:
+                del data[at : at + chance.randint(1, 50)]
+        try:
+            got = content(name, bytes(data))
+        except DocumentRejected:
+            refused += 1
+        else:
+            assert got.text.strip() and all(heading.end <= len(got.text) for heading in got.headings)
+    assert refused
 
 
 def test_what_no_database_holds_is_left_out_and_every_character_keeps_its_place(monkeypatch):
