@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from assistant.adapter_pool.pool import AdapterPool
-from assistant.engine.sequence import Sequence, State
+from assistant.engine.sequence import Sequence, State, common_beginning
 from assistant.errors import SwapboardError
 
 MOST_PASSED = 32
 """How many later requests may pass one that waits for its adapter, before all wait with it."""
+
+WORTH_SHARING = 32
+"""So many tokens of a common beginning are worth a wait: to read them takes about as long as one step does anyway."""
 
 MOST_SCORED = 256
 """Most prompt positions scored in one step: each takes a row of logits as wide as the vocabulary."""
@@ -47,11 +50,18 @@ class Slots(Protocol):
         """A free slot and how many positions of the sequence it already holds."""
         ...
 
+    def held(self, sequence: Sequence) -> int:
+        """How many tokens at the start of the sequence's lie in some slot already."""
+        ...
+
     def release(self, sequence: Sequence) -> None: ...
 
 
 class Scheduler:
     """First come, first served; a request whose adapter is still loading lets later ones pass.
+
+    A prompt whose beginning is being read for another one waits until that is done and takes it from there, so that
+    what many prompts begin with is read once.
 
     Args:
         max_batch: most sequences running at once; the cache has at least as many slots.
@@ -111,9 +121,14 @@ class Scheduler:
 
     def _admit(self) -> None:
         held_up: Sequence | None = None
+        sharing = 0
         for sequence in list(self.waiting):
-            if len(self.running) >= self.max_batch or (held_up and held_up.passed >= MOST_PASSED):
+            if len(self.running) + sharing >= self.max_batch or (held_up and held_up.passed >= MOST_PASSED):
                 return
+            if self._is_being_read(sequence):
+                # Its place is kept, so that whoever passes does not make it wait any longer.
+                sharing += 1
+                continue
             try:
                 if sequence.adapter is not None:
                     sequence.lease = self.pool.try_acquire(sequence.adapter)
@@ -135,3 +150,18 @@ class Scheduler:
                 sequence.computed = max(sequence.computed, sequence.lease.weights.preset)
             sequence.cached = max(sequence.computed - sequence.virtual, 0)
             sequence.admitted = time.perf_counter()
+
+    def _is_being_read(self, sequence: Sequence) -> bool:
+        """Whether a running prompt is just reading a beginning of this one, and has not come to its end.
+
+        True for as many steps as that takes and no more: then the beginning is held.
+        """
+        if sequence.scores_prompt:
+            return False
+        for other in self.running:
+            if other.key != sequence.key or not other.is_prefilling:
+                continue
+            common = min(common_beginning(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
+            if common - other.cached >= WORTH_SHARING and common > self.slots.held(sequence):
+                return True
+        return False
