@@ -75,8 +75,11 @@ def judge(asked: Sequence[Pair], chosen: Sequence[float], rejected: Sequence[flo
     right, by_length = _right(margins), _right(longer)
     confidence = 1 / (1 + np.exp(-np.abs(margins)))
     figures = (
-        (("accuracy", "length_accuracy", "random_accuracy", "margin"), means(right, by_length, coin, margins)),
-        (("above_length",), means(right - by_length)),
+        (
+            ("accuracy", "length_accuracy", "random_accuracy", "margin"),
+            means(*(column.tolist() for column in (right, by_length, coin, margins))),
+        ),
+        (("above_length",), means((right - by_length).tolist())),
         (("ece",), calibration(confidence.tolist(), right.tolist())),
     )
     groups = _members(asked)

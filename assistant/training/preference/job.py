@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from assistant.settings import load_settings
 from assistant.training.data import sample, split_validation
 from assistant.training.job import NAMED_SKIPPED, RUNS, write_json
 from assistant.training.methods import Adapted, adapt, plain_name
-from assistant.training.preference.data import opinions, pairs, prompts, read_rows
+from assistant.training.preference.data import Rows, opinions, pairs, prompts, read_rows
 from assistant.training.preference.pairwise import train_dpo
 from assistant.training.preference.phase import Phase
 from assistant.training.preference.policy import train_grpo
@@ -75,7 +75,9 @@ def train(options: Namespace, command: str) -> Path:
     chosen = choose(options, objective, str(resolve_dtype(options.dtype or settings.dtype)).removeprefix("torch."))
     rows = read_rows(options.data)
     base = load_base(settings.base, cast(Any, chosen.dtype), settings.data_dir)
-    corpus = _corpus(options, objective, rows.rows, rows.left_out, Rendering(Prompter(base.tokenizer), start.template))
+    room = base.context_length - (chosen.new_tokens or 0)
+    rendering = Rendering(Prompter(base.tokenizer), start.template)
+    corpus = _corpus(options, objective, rows, rendering, min(options.max_tokens, room))
     folder = _open_run(options, chosen, base, corpus, command)
     set_seed(chosen.seed)
     adapted = _adapt(base, chosen, options.start_from)
@@ -180,9 +182,7 @@ def _rank_of(folder: Path) -> int:
     return rank
 
 
-def _corpus(
-    options: Namespace, objective: Objective, rows: Sequence[Any], left_out: Sequence[str], rendering: Rendering
-) -> Corpus:
+def _corpus(options: Namespace, objective: Objective, rows: Rows, rendering: Rendering, max_tokens: int) -> Corpus:
     readers: dict[str, tuple[Callable[..., list[Any]], Callable[..., Any]]] = {
         "reward": (pairs, rendering.pair),
         "dpo": (pairs, rendering.pair),
@@ -190,20 +190,20 @@ def _corpus(
         "grpo": (prompts, rendering.prompt),
     }
     read, render = readers[objective.name]
-    chosen = sample(read(rows), options.limit, options.seed)
+    chosen = sample(read(rows.rows), options.limit, options.seed)
     training, validation = split_validation(chosen, options.validation, options.seed)
-    rendered, skipped = render_all(training, render, options.max_tokens)
-    held_out, also_skipped = render_all(validation, render, options.max_tokens) if validation else ([], [])
+    rendered, skipped = render_all(training, render, max_tokens)
+    held_out, also_skipped = render_all(validation, render, max_tokens) if validation else ([], [])
     skipped += also_skipped
-    for where in left_out[:NAMED_SKIPPED]:
+    for where in rows.left_out[:NAMED_SKIPPED]:
         log.info("left out: %s", where)
     for where in skipped[:NAMED_SKIPPED]:
         log.info("left out as too long: %s", where)
     log.info(
         "%d rows to train on, %d of other prompts to validate on; %d longer than %d tokens, %d that say nothing",
-        len(rendered), len(held_out), len(skipped), options.max_tokens, len(left_out),
+        len(rendered), len(held_out), len(skipped), max_tokens, len(rows.left_out),
     )  # fmt: skip
-    return Corpus(rendered, held_out, len(skipped), len(left_out))
+    return Corpus(rendered, held_out, len(skipped), len(rows.left_out))
 
 
 def _open_run(options: Namespace, settings: PreferenceSettings, base: Base, corpus: Corpus, command: str) -> Path:
@@ -247,8 +247,8 @@ def _learn(
         if verdict is None:
             return phase, "No prompts were held out, so nothing says whether the reward still means what it did.", None
         return phase, verdict.warning, verdict.as_dict()
-    learn: Callable[..., Phase] = {"reward": train_reward, "dpo": train_dpo, "kto": train_kto}[settings.recipe]
-    return learn(adapted, base.tokenizer, settings, *data), None, None
+    learners: dict[str, Callable[..., Phase]] = {"reward": train_reward, "dpo": train_dpo, "kto": train_kto}
+    return learners[settings.recipe](adapted, base.tokenizer, settings, *data), None, None
 
 
 def _writer(adapted: Adapted) -> Callable[[Path], None]:

@@ -25,7 +25,7 @@ class WeightedPairs(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         weight = float(inputs.pop(WEIGHT))
-        outcome = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        outcome: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return (outcome[0] * weight, outcome[1]) if return_outputs else outcome * weight
 
 
