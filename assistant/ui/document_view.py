@@ -9,6 +9,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from assistant.messages import Passage
 from assistant.retrieval.library import Collection, Document
@@ -188,27 +189,29 @@ def window(outline: Sequence[Passage], here: Place) -> tuple[Sequence[Passage], 
 
 
 def _passages(text: str, outline: Sequence[Passage], here: Place | None) -> str:
-    made, page, heading = "", None, ""
-    last = outline[0].start if outline else 0
-    for passage in outline:
-        start = max(passage.start, last)
+    # Passages may overlap: each is shown from where the one before it ends.
+    ends = [0, *accumulate((passage.end for passage in outline), max)]
+    starts = [max(passage.start, end) for passage, end in zip(outline, ends, strict=False)]
+    made, page, heading, mark = "", None, "", (0, 0)
+    for passage, start in zip(outline, starts, strict=True):
+        # A whole passage stands out by its frame; of anything else, the words are marked.
+        if here is not None and passage.id == here.passage and (here.start, here.end) != (start, passage.end):
+            mark = (here.start, here.end)
+    for passage, start, last in zip(outline, starts, ends, strict=False):
         if passage.page is not None and passage.page != page:
             made += f'<div class="sb-page">Page {passage.page}</div>'
-        made += _between(text[last:start])
+        made += _between(text[last or start : start])
         lines = _lines(text[start : passage.end], passage.heading)
         if passage.heading and passage.heading != heading and not any(is_title for _, is_title in lines):
             made += f'<div class="sb-path">{one_line(passage.heading)}</div>'
         is_here = here is not None and passage.id == here.passage
-        # A whole passage stands out by its frame; of a part, the words are marked.
-        is_part = here is not None and is_here and (here.start, here.end) != (passage.start, passage.end)
-        mark = (here.start - start, here.end - start) if here is not None and is_part else (0, 0)
         made += f'<div class="sb-chunk{" sb-here" if is_here else ""}">'
         for line, is_title in lines:
-            shown = highlighted(line, [mark])
+            shown = highlighted(line, [(mark[0] - start, mark[1] - start)])
             made += f"<strong>{shown}</strong>" if is_title else shown
-            mark = (mark[0] - len(line), mark[1] - len(line))
+            start += len(line)
         made += "</div>"
-        page, heading, last = passage.page, passage.heading, max(last, passage.end)
+        page, heading = passage.page, passage.heading
     return made
 
 

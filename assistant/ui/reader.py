@@ -34,7 +34,7 @@ document.addEventListener('keydown', (event) => {
 watch('value', () => {
     const reading = element.querySelector('.sb-reading');
     if (!reading) return;
-    const here = reading.querySelector('.sb-here mark') || reading.querySelector('.sb-here');
+    const here = reading.querySelector('mark') || reading.querySelector('.sb-here');
     if (here) here.scrollIntoView({block: 'center'});
     element.querySelector('.sb-close').focus({preventScroll: true});
 });

@@ -116,7 +116,7 @@ async def test_a_citation_of_an_uploaded_pdf_opens_the_document_at_the_very_sent
     await passages(page).first.get_by_text("Open in the document").click()
     reader = page.locator("#reader .sb-reader")
     await expect(reader.locator("h3")).to_have_text("report.pdf")
-    mark = reader.locator(".sb-here mark")
+    mark = reader.locator(".sb-reading mark")
     await expect(mark.first).to_contain_text("The keeper of the lighthouse is called Amalia Brandt.")
     assert await is_in_view(mark.first, reader.locator(".sb-reading"))
     assert await reader.locator(".sb-reading").evaluate("element => element.scrollTop") > 0
@@ -281,7 +281,7 @@ async def test_on_a_phone_passages_and_reader_are_no_wider_than_the_screen(visit
     await answer_from_documents(page)
     await ask_and_wait(page, QUESTION)
     await passages(page).first.get_by_text("Open in the document").click()
-    await expect(page.locator("#reader .sb-here mark").first).to_be_visible()
+    await expect(page.locator("#reader mark").first).to_be_visible()
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
     await page.locator("#reader .sb-close").click()
     await open_tab(page)

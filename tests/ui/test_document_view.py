@@ -145,3 +145,5 @@ def test_overlapping_passages_show_each_word_once():
     ]
     made = view.reading(document(), text, passages, Place("a" * 32))
     assert re.sub("<[^>]+>", "", made.split("sb-reading")[1]).count("two") == 1
+    made = view.reading(document(), text, passages, view.place(passages[1]))
+    assert re.findall("<mark>(.*?)</mark>", made) == ["two", " three"]
