@@ -9,7 +9,7 @@ from typing import Protocol
 
 from assistant.backends.base import Backend, Generation
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import InvalidRequest, PromptTooLong
+from assistant.errors import InvalidRequest, NothingRelevant, PromptTooLong
 from assistant.messages import (
     AUTO,
     BASE,
@@ -142,6 +142,8 @@ class Planner:
         sources: tuple[str, ...] = (route.text,)
         if request.retrieval is not None:
             found = self.retriever.search(request.retrieval.query or route.text, request.retrieval)
+            if not found:  # deleted while it was searched for
+                raise NothingRelevant("Nothing in the documents fits the question.")
             passages = self._fitting(messages, found, adapter, decoding, caps_length(request))
             messages = self._with_passages(messages, passages, template)
             sources = tuple(quoted(passage.text, self.prompter.disarm) for passage in passages)

@@ -1,7 +1,7 @@
 """Measure a task through the service users get, and write figures and answers to one JSON file.
 
 `python -m eval.run --task TASK [--data PATH|hub:ID[@SPLIT]] [--adapter NAME|base]
-[--mode prompt|few-shot|tuned] [--prompt [KIND=]NAME …] [--limit N] --out PATH.json`
+[--mode prompt|few-shot|tuned|rag] [--prompt [KIND=]NAME …] [--limit N] --out PATH.json`
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from assistant.catalog import CARD_FILE, Adapter, Catalog, read_card
 from assistant.errors import EvaluationError, SwapboardError
-from assistant.messages import BASE
+from assistant.messages import BASE, MOST_PASSAGES, Retrieval
 from assistant.settings import Settings, load_settings
 from assistant.training.data import sample
 from assistant.training.provenance import ROOT, commit, today
 from eval.command import write
+from eval.corpus import contexts, load_corpus
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
 from eval.session import measured_service
-from eval.tasks import perplexity
-from eval.tasks.interface import DATA, Outcome
+from eval.tasks import injection, perplexity, reward
+from eval.tasks.interface import DATA, Mode, Outcome
 from eval.tasks.registry import TASKS
 
 ROUTING = "routing"
 RETRIEVAL = "retrieval"
-MODES = ("prompt", "few-shot", "tuned")
+MODES = get_args(Mode)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Measure a task.")
-    parser.add_argument("--task", required=True, choices=[*TASKS, perplexity.NAME, ROUTING, RETRIEVAL])
+    others = (perplexity.NAME, injection.NAME, reward.NAME, ROUTING, RETRIEVAL)
+    parser.add_argument("--task", required=True, choices=[*TASKS, *others])
     parser.add_argument(
         "--data", help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval; our own small set unless given"
     )
@@ -62,6 +64,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"
     )
+    parser.add_argument("--top-k", type=int, help=f"passages for each question in mode rag; {Retrieval().top_k} unless given")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
@@ -87,6 +90,10 @@ def check(options: argparse.Namespace) -> None:
     """Raises EvaluationError where options do not go together."""
     if options.limit is not None and options.limit < 1:
         raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
+    if options.top_k is not None and options.mode != "rag":
+        raise EvaluationError("--top-k is for --mode rag only")
+    if options.top_k is not None and not 1 <= options.top_k <= MOST_PASSAGES:
+        raise EvaluationError(f"--top-k {options.top_k}: allowed are 1 to {MOST_PASSAGES}")
     if options.concurrency < 1:
         raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
     if options.task in (ROUTING, RETRIEVAL) and options.adapter != BASE:
@@ -118,14 +125,29 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         texts = sample(perplexity.read_texts(options.data), options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await perplexity.run(service, texts, options.adapter, options.concurrency)
+    elif options.task == injection.NAME:
+        about = asked_of
+        attempts = sample(injection.read_attempts(Path(options.data or injection.OWN)), options.limit, options.seed)
+        async with measured_service(settings) as service:
+            outcome = await injection.run(service, attempts, options.adapter, options.concurrency)
+    elif options.task == reward.NAME:
+        about = asked_of
+        pairs = reward.read_pairs(options.data, options.limit, options.seed)
+        async with measured_service(settings) as service:
+            outcome = await reward.run(service, pairs, options.adapter, options.seed)
     else:
         task = TASKS[options.task]
-        asked = who(settings, options.mode, adapter)
+        asked = replace(who(settings, options.mode, adapter), top_k=options.top_k or Retrieval().top_k)
+        everything = task.load(options.data)
         # Drawn at random: the head of a file is often of one kind.
-        items = sample(task.load(options.data), options.limit, options.seed)
+        items = sample(everything, options.limit, options.seed)
         prompts = choose_prompts(task, items, asked, options.prompt)
+        # All contexts of the file, whatever was drawn: a search among few would be easier than it is.
+        corpus = contexts(everything) if asked.mode == "rag" else None
         about = {**asked_of, "mode": asked.mode}
         async with measured_service(settings) as service:
+            if corpus is not None:
+                await load_corpus(service.library, corpus)
             outcome = await measure_task(service, task, items, asked, prompts, options.concurrency)
     about |= {"base": service.backend.base_name, "base_digest": service.backend.base_digest}
     return _result(about, outcome, options, started)
@@ -134,7 +156,7 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
 def _result(about: dict[str, Any], outcome: Outcome, options: argparse.Namespace, started: float) -> dict[str, Any]:
     return {
         **about,
-        "data": options.data or str((DATA / f"{options.task}.jsonl").relative_to(ROOT)),
+        "data": options.data or str(own_data(options.task).relative_to(ROOT)),
         "count": len(outcome.examples),
         "seconds": round(time.monotonic() - started, 1),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **outcome.config},
@@ -143,6 +165,11 @@ def _result(about: dict[str, Any], outcome: Outcome, options: argparse.Namespace
         "confusion": outcome.confusion,
         "examples": outcome.examples,
     }
+
+
+def own_data(task: str) -> Path:
+    """The project's own small set for a task."""
+    return injection.OWN if task == injection.NAME else DATA / f"{task}.jsonl"
 
 
 def who(settings: Settings, mode: str | None, adapter: Adapter | None) -> Asked:

@@ -287,6 +287,15 @@ async def test_without_a_passage_there_is_no_answer(adapters):
     assert backend.seen == [] and store.turns[failed.turn_id]["error"] == failed
 
 
+async def test_passages_that_are_gone_before_they_are_read_are_no_passages(adapters):
+    class Empty(ListRetriever):
+        def search(self, query, retrieval):
+            return ()
+
+    (failed,) = await collect(fake_service(adapters, retriever=Empty()).reply(about("Who built it?")))
+    assert failed.code == "nothing_relevant"
+
+
 async def test_passages_that_do_not_fit_are_left_out_whole(adapters):
     long = "lighthouse " + "x" * 900
     service = fake_service(adapters, retriever=ListRetriever(long, "lighthouse " + "y" * 900, LIGHTHOUSE))
