@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,8 +55,11 @@ class Database:
             raise SettingsError(
                 f"database URL {url!r}: {error}; allowed: sqlite:///path/to/file.db or postgresql+psycopg://…"
             ) from error
+        self._one_writer: threading.Lock | None = None
         if parsed.get_backend_name() == "sqlite":
             _prepare_sqlite(self.engine, parsed, busy_timeout)
+            self._one_writer = threading.Lock()
+        self._busy_timeout = busy_timeout
         self._writer = self.engine.execution_options(is_writer=True)
 
     @contextmanager
@@ -71,7 +75,7 @@ class Database:
         Raises:
             StoreUnavailable: the database is locked, full, read-only or gone; nothing of the block was saved.
         """
-        with self._told_plainly("saved"), self._writer.begin() as connection:
+        with self._told_plainly("saved"), self._turn_to_write(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -103,6 +107,23 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """One at a time in this process: SQLite's own waiting is a poll, in which some of many writers never win."""
+        if self._one_writer is None:
+            yield
+            return
+        if not self._one_writer.acquire(timeout=self._busy_timeout):
+            raise StoreUnavailable(f"nothing was saved: database is locked ({self._name})")
+        try:
+            yield
+        finally:
+            self._one_writer.release()
+
+    @property
+    def _name(self) -> str:
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @contextmanager
     def _told_plainly(self, what: str) -> Iterator[None]:
         try:
             yield
@@ -111,8 +132,7 @@ class Database:
         except DBAPIError as error:
             if isinstance(error, OUR_MISTAKES):
                 raise
-            where = self.engine.url.render_as_string(hide_password=True)
-            raise StoreUnavailable(f"nothing was {what}: {error.orig} ({where})") from error
+            raise StoreUnavailable(f"nothing was {what}: {error.orig} ({self._name})") from error
 
 
 def newest_revision() -> str | None:
