@@ -23,7 +23,7 @@ LEVEL = 95
 TWICE_AS_LONG = 1 / 3
 """The length term of an answer twice as long as the other: (2 − 1) / (2 + 1)."""
 
-MOST_CELLS = 4_000_000
+MOST_CELLS = 500_000
 """How many (sample, battle) cells are fitted at once, so that memory stays bounded."""
 
 
