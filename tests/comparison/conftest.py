@@ -10,14 +10,14 @@ from assistant.comparison.comparator import Comparator
 from assistant.comparison.request import ComparisonRequest, Contestant, FewShot
 from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.store import Store
-from tests.fakes import EchoBackend, fake_service, write_adapter
+from tests.fakes import EchoBackend, ListRetriever, fake_service, write_adapter
 
 SHOT = FewShot(question="one plus one", answer="two")
 
 
 @pytest.fixture
 def store(tmp_path: Path):
-    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}", busy_timeout=0.2)
+    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}", busy_timeout=5)
     store.migrate()
     yield store
     store.close()
@@ -39,8 +39,8 @@ def adapters(tmp_path: Path) -> Path:
 def compare_over(adapters, store, comparisons):
     """A comparator over the backend that is given."""
 
-    def build(backend: EchoBackend | None = None) -> Comparator:
-        return Comparator(fake_service(adapters, backend, store), comparisons)
+    def build(backend: EchoBackend | None = None, retriever: ListRetriever | None = None) -> Comparator:
+        return Comparator(fake_service(adapters, backend, store, retriever=retriever), comparisons)
 
     return build
 

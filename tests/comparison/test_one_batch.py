@@ -1,0 +1,80 @@
+"""The columns of a comparison in the real engine, on a tiny base."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from assistant.backends.local import LocalBackend
+from assistant.base_model import load_base
+from assistant.comparison.comparator import Comparator
+from assistant.comparison.request import ComparisonRequest, Contestant, FewShot
+from assistant.messages import Decoding, Done
+from tests import tiny
+from tests.comparison.conftest import collect
+from tests.fakes import ListRetriever, fake_service
+
+QUESTION = "What does the keeper of the lighthouse do when the night is long and the sea is rough?"
+GREEDY, WARM = Decoding(temperature=0, max_tokens=24), Decoding(temperature=1, max_tokens=24)
+REQUEST = ComparisonRequest(
+    question=QUESTION,
+    contestants=(
+        Contestant(mode="prompt", decoding=GREEDY),
+        Contestant(mode="prompt", decoding=WARM),
+        Contestant(mode="few-shot", decoding=GREEDY),
+        Contestant(mode="rag", decoding=GREEDY),
+        Contestant(mode="tuned", adapter="lora", decoding=GREEDY),
+        Contestant(mode="rag-tuned", adapter="lora", decoding=GREEDY),
+    ),
+    examples=(FewShot(question="Who?", answer="Ann."),),
+    seed=3,
+)
+
+
+@pytest.fixture
+async def service(tmp_path, store):
+    folder = tiny.write_base(tmp_path / "base")
+    tiny.write_adapter(tmp_path / "adapters" / "lora", folder, tiny.lora_config(), 1)
+    base = load_base(str(folder), "float32", tmp_path)
+    backend = LocalBackend(
+        base, max_context=512, max_batch=8, max_queue=8, prefill_chunk=64, cache_slots=8, pool_bytes=1 << 24
+    )
+    retriever = ListRetriever("The keeper of the lighthouse lights the lamp.")
+    service = fake_service(tmp_path / "adapters", backend, store, retriever=retriever)
+    await service.start()
+    yield service
+    await service.stop()
+
+
+def hold_until_all_are_there(backend, monkeypatch):
+    """The store's commits come one after another; tiny answers would be over before the last is asked."""
+    barrier, generate = asyncio.Barrier(len(REQUEST.contestants)), backend.generate
+
+    async def held(generation):
+        await barrier.wait()
+        async with aclosing(generate(generation)) as items:
+            async for item in items:
+                yield item
+
+    monkeypatch.setattr(backend, "generate", held)
+
+
+async def test_all_columns_share_steps_and_each_answers_as_it_would_alone(service, comparisons, monkeypatch):
+    engine = service.backend.engine
+    alone = {}
+    for position, contestant in enumerate(REQUEST.contestants):
+        *_, end = await collect(service.reply(REQUEST.turn(position, f"{position:032x}")))
+        assert isinstance(end, Done) and contestant.adapter == end.parts[0].route.adapter
+        alone[position] = end.text
+    for slot in engine.scheduler.slots.slots:
+        slot.key, slot.tokens = None, []  # what they left would be found again
+    engine.batch_rows.clear()
+    hold_until_all_are_there(service.backend, monkeypatch)
+    started, *_ = await collect(Comparator(service, comparisons).run(REQUEST, "ann"))
+    kept = comparisons.comparison(started.id, "ann")
+    assert {c.position: c.text for c in kept.columns} == alone and len(set(alone.values())) == len(alone)
+    assert max(engine.batch_rows) == len(REQUEST.contestants), "there was a step with a row of every column"
+    same = sorted(kept.columns[position].parts[0].usage.cached_tokens for position in (0, 1))
+    assert same == [0, kept.columns[0].parts[0].usage.prompt_tokens - 1], "the same prompt was read once"
