@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import asynccontextmanager
 
 import pytest
 
 from assistant.errors import EvaluationError
 from assistant.messages import BASE, Message
 from assistant.training.preference.data import Pair
+from eval import run as command
 from eval.metrics.bootstrap import measure
 from eval.tasks.reward import judge, over_groups, read_pairs, run
+from tests.fakes import fake_service
+from tests.test_best_of import write_reward
 
 
 def pair(prompt: str, chosen: str, rejected: str) -> Pair:
@@ -82,3 +87,24 @@ async def test_the_base_and_missing_data_are_refused():
         await run(Longest(), PAIRS, BASE, seed=0)
     with pytest.raises(EvaluationError, match="needs --data"):
         read_pairs(None, None, 0)
+
+
+def test_the_command_scores_with_a_reward_adapter_and_writes_the_figures(tmp_path, monkeypatch, capsys):
+    """The fake backend prefers the longer text: it is right where the longer answer was chosen."""
+    write_reward(tmp_path / "adapters" / "taste")
+    rows = [{"prompt": f"p{n}", "chosen": "a long answer" if n < 3 else "x", "rejected": "short"} for n in range(4)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    @asynccontextmanager
+    async def service(settings):
+        yield fake_service(tmp_path / "adapters")
+
+    monkeypatch.setenv("SWAPBOARD_ADAPTERS_DIR", str(tmp_path / "adapters"))
+    monkeypatch.setattr(command, "measured_service", service)
+    options = ["--task", "reward", "--adapter", "taste", "--data", str(tmp_path / "pairs.jsonl")]
+    assert command.main([*options, "--out", str(tmp_path / "out.json")]) == 0
+    result = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert result["metrics"]["accuracy"]["value"] == 0.75 and result["count"] == 4
+    assert "above_length" in capsys.readouterr().out
+    assert command.main(["--task", "reward", "--adapter", "taste", "--out", str(tmp_path / "out.json")]) == 1
+    assert "needs --data" in capsys.readouterr().err
