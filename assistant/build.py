@@ -17,6 +17,7 @@ from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
 from assistant.retrieval.library import Library
+from assistant.retrieval.rerank import Reranker
 from assistant.retrieval.retriever import Retriever
 from assistant.retrieval.shared import SharedSearch
 from assistant.routing.router import Router
@@ -75,7 +76,8 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         embedder=settings.embedder,
         max_bytes=settings.max_document_bytes,
     )
-    retriever = SharedSearch(Retriever(library, embedder.embed), library)
+    rerank = Reranker(settings.reranker).scores if settings.reranker else None
+    retriever = SharedSearch(Retriever(library, embedder.embed, rerank), library)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
 
 

@@ -39,7 +39,8 @@ class Run:
         """Whose answers these are, in short."""
         adapter = self.result.get("adapter")
         mode = self.result.get("mode")
-        return f"{adapter}, {mode}" if mode and mode != "tuned" else str(adapter or self.result.get("base"))
+        model = adapter or self.result.get("base") or self.result.get("embedder")
+        return f"{adapter}, {mode}" if mode and mode != "tuned" else str(model)
 
 
 @dataclass(frozen=True)
