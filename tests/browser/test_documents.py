@@ -208,7 +208,7 @@ async def test_a_search_shows_passages_with_scores_or_says_why_there_are_none(pa
     await page.locator("#search").click()
     first = page.locator("#search-results li").first
     await expect(first).to_contain_text("Amalia Brandt")
-    await expect(first).to_contain_text("score 0.0")
+    await expect(first).to_contain_text(re.compile(r"score \d"))
     await first.locator(".sb-open").click()
     await expect(page.locator("#reader .sb-here")).to_contain_text("Amalia Brandt")
     await page.keyboard.press("Escape")
