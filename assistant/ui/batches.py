@@ -18,10 +18,7 @@ from assistant.ui import batch_view as view
 from assistant.ui.history import SAVE_FILE, Updates, file_name
 from assistant.ui.pick_list import PICK
 from assistant.ui.toast import tell
-from assistant.ui.visitor import STORAGE_KEY, read_visitor
-
-OPENED_KEY = "swapboard-batch"
-"""Under this name the browser keeps which batch is open."""
+from assistant.ui.visitor import read_visitor
 
 LOOK = 1.5
 """Seconds between two looks at a batch that is being answered."""
@@ -40,13 +37,14 @@ Sets = Callable[..., Setup]
 
 
 class BatchPanel:
-    """Builds the panel inside the current Blocks and answers its events."""
+    """Builds the panel inside the current Blocks and answers its events. `opened` keeps which batch is open."""
+
+    opened: gr.BrowserState
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
 
     def build(self) -> None:
-        self.opened = gr.BrowserState("", storage_key=OPENED_KEY, secret=STORAGE_KEY)
         with gr.Row(elem_id="batch-columns"):
             with gr.Column(elem_id="batch-side", min_width=280, scale=1):
                 self.pasted = gr.Textbox(
@@ -59,7 +57,7 @@ class BatchPanel:
                 self.file = gr.File(
                     label="…or a CSV or JSON lines file",
                     file_types=[".csv", ".tsv", ".jsonl", ".ndjson", ".txt"],
-                    height=110,
+                    height=150,
                     elem_id="batch-file",
                 )
                 gr.HTML(HINT, apply_default_css=False)

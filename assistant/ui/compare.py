@@ -27,8 +27,8 @@ from assistant.ui.toast import tell
 from assistant.ui.verdicts import Verdicts
 from assistant.ui.visitor import STORAGE_KEY, read_visitor
 
-OPENED_KEY = "swapboard-compare"
-"""Under this name the browser keeps which comparison is open."""
+OPENED_KEY, BATCH_KEY = "swapboard-compare", "swapboard-batch"
+"""Under these names the browser keeps which comparison and which batch are open."""
 
 
 class CompareTab:
@@ -47,8 +47,12 @@ class CompareTab:
         self.verdicts = Verdicts(self.store, votes, self.parts)
         self.batches = BatchPanel(batches)
 
-    def build(self) -> None:
+    def build_memory(self) -> None:
+        """What the browser keeps: to be built outside of the tabs, since one that is not open yet remembers nothing."""
         self.opened = gr.BrowserState("", storage_key=OPENED_KEY, secret=STORAGE_KEY)
+        self.batches.opened = gr.BrowserState("", storage_key=BATCH_KEY, secret=STORAGE_KEY)
+
+    def build(self) -> None:
         with gr.Accordion("Who answers", open=True, elem_id="compare-who") as self.who:
             self.picker.build(self.service.adapters())
             self.setup.build(self.service.library.collections())
@@ -73,7 +77,12 @@ class CompareTab:
         page.unload(self._leave)
         self.listing.select(self._open_earlier, browser, [*whole, *restored], **quiet)
         self.earlier.select(self._list, [browser, self.opened], self.listing, **quiet)
-        tab.select(self._offer, self.picker.inputs, [*self.picker.outputs, self.picker.favourite], **quiet)
+        tab.select(
+            self._offer,
+            [self.picker.favourite, *self.picker.inputs],
+            [*self.picker.outputs, self.picker.favourite],
+            **quiet,
+        )
         self.setup.connect()
         self.picker.connect(lambda: usable(self.service.adapters()))
         setup = [*self.setup.fields, *self.picker.inputs]
@@ -155,10 +164,10 @@ class CompareTab:
             return ""
         return view.comparison_list(comparisons, str(opened or ""))
 
-    async def _offer(self, count: int, *values: Any) -> Updates:
+    async def _offer(self, picked: str | None, count: int, *values: Any) -> Updates:
         """The adapters there are when the tab is opened."""
         statuses = await asyncio.to_thread(self.service.adapters)
-        return self.picker.offer(usable(statuses), values)
+        return self.picker.offer(statuses, picked, values)
 
     # Showing --------------------------------------------------------------------------------------
 
@@ -207,6 +216,7 @@ class CompareTab:
             updates = {self.parts.question: gr.skip()}
         else:
             updates[self.opened] = comparison_id
+            updates[self.parts.question] = gr.Textbox(value=board.request.question, submit_btn=True, stop_btn=False)
         yield updates if is_ours() else {self.parts.question: gr.skip()}
 
     async def _settled(self, owner: str, board: Board) -> Updates:

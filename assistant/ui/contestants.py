@@ -95,7 +95,8 @@ class ContestantPicker:
         def start_from(name: str | None, adapter: str | None) -> Updates:
             if name not in PRESETS:
                 return {self.count: gr.skip()}
-            return self.show(values_of(preset(name, adapter)), usable_now())
+            names = usable_now()
+            return self.show(values_of(preset(name, adapter or next(iter(names), None))), names)
 
         def add(count: int, *values: Any) -> Updates:
             rows = split(count, values)
@@ -139,9 +140,10 @@ class ContestantPicker:
             updates |= dict(zip(fields[2:], decoding, strict=True))
         return updates
 
-    def offer(self, names: Sequence[str], values: Sequence[Any]) -> Updates:
+    def offer(self, statuses: Sequence[AdapterStatus], picked: str | None, values: Sequence[Any]) -> Updates:
         """The updates for a catalogue that has changed; what was picked stays picked, even where it has gone."""
-        updates: Updates = {self.favourite: gr.Dropdown(choices=list(names))}
+        names = usable(statuses)
+        updates: Updates = {self.favourite: gr.Dropdown(choices=names, value=picked or favourite(statuses))}
         for index, (mode, adapter, *_) in enumerate(split(MOST, values)):
             kept = [adapter] if mode in TUNED and adapter not in names else []
             updates[self.fields[index * WIDTH + 1]] = gr.Dropdown(choices=_choices(mode, [*names, *kept]))

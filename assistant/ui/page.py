@@ -47,6 +47,7 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
                 elem_id="status",
                 apply_default_css=False,
             )
+        compare.build_memory()
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat"):
                 chat.build()
