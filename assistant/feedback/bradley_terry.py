@@ -23,17 +23,18 @@ RIDGE = 1e-2
 """Precision of a normal prior around 0 on every parameter. It keeps those finite who always won, and makes the
 strengths sum to 0; beside a dozen battles it weighs nothing."""
 
-LARGEST_STEP = 2.0
+LARGEST_STEP, LARGEST = 2.0, 300.0
 STEPS = 100
 CLOSE = 1e-8
 
 
-def fit(design: Floats, counts: Floats) -> Floats:
+def fit(design: Floats, counts: Floats, start: Floats | None = None) -> Floats:
     """The likeliest parameters, for several sets of battles at once.
 
     Args:
         design: (rows, p), what each parameter adds to η of each row.
         counts: (sets, rows, 3), how often a row ended in a win of a, a tie, a win of b; weights may be fractions.
+        start: (p + 1,), where to begin; near the solution it saves steps.
 
     Returns:
         (sets, p + 1): the parameters, and log ν last.
@@ -46,14 +47,18 @@ def fit(design: Floats, counts: Floats) -> Floats:
     total = counts.sum(axis=2)
     won, tied = (counts[..., 0] - counts[..., 2]) / 2, counts[..., 1]
     found = np.zeros((sets, width + 1))
+    if start is not None:
+        found += start
     hessian = np.empty((sets, width + 1, width + 1))
     diagonal = np.arange(width + 1)
     for _ in range(STEPS):
-        eta, log_nu = found[:, :width] @ design.T, found[:, width:]
-        scores = np.stack([eta / 2, np.broadcast_to(log_nu, eta.shape), -eta / 2], axis=2)
-        chances = np.exp(scores - scores.max(axis=2, keepdims=True))
-        chances /= chances.sum(axis=2, keepdims=True)
-        lead, tie = (chances[..., 0] - chances[..., 2]) / 2, chances[..., 1]
+        # The exponential overflows beyond 709; no strength that the prior allows comes near.
+        half = np.clip(found[:, :width] @ design.T / 2, -LARGEST, LARGEST)
+        nu = np.exp(np.clip(found[:, width:], -LARGEST, LARGEST))
+        win = np.exp(half)
+        loss = 1 / win
+        all_three = win + nu + loss
+        lead, tie = (win - loss) / (2 * all_three), nu / all_three
         gradient = np.concatenate(
             [(won - total * lead) @ design, (tied - total * tie).sum(axis=1, keepdims=True)], axis=1
         )
@@ -66,7 +71,7 @@ def fit(design: Floats, counts: Floats) -> Floats:
         # Far from the solution Newton's step is too long; the likelihood is concave, so a shorter one is safe.
         step /= np.maximum(1, np.abs(step).max(axis=1, keepdims=True) / LARGEST_STEP)
         found += step
-        if np.abs(step).max() < CLOSE:
+        if np.abs(step).max(initial=0) < CLOSE:
             return found
     raise EvaluationError(f"the strengths do not settle in {STEPS} steps")
 

@@ -119,8 +119,10 @@ def adjusted_strengths(
     design = np.column_stack([plain[rows], np.ones(len(fought)), longer])
     ended = np.eye(3)[outcomes]
     drawn = resampled(int(groups.max()) + 1, samples, seed)
-    chunks = np.array_split(drawn, max(1, drawn.shape[0] * len(fought) // MOST_CELLS))
-    found = np.concatenate([fit(design, chunk[:, groups, None] * ended) for chunk in chunks])
+    first = fit(design, ended[None])
+    chunks = np.array_split(drawn[1:], max(1, samples * len(fought) // MOST_CELLS))
+    others = [fit(design, chunk[:, groups, None] * ended, first[0]) for chunk in chunks]
+    found = np.concatenate([first, *others])
     width = len(names)
     return MEAN + POINTS * found[:, :width], POINTS * found[:, width : width + 2] * (1, TWICE_AS_LONG)
 
