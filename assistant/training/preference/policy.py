@@ -179,6 +179,8 @@ def train_grpo(
         epsilon=settings.epsilon or 0.2,
         beta=settings.beta or 0.0,
         loss_type="grpo",
+        # TRL would draw the order again when a run goes on; the rows come in an order drawn already.
+        shuffle_dataset=False,
         remove_unused_columns=False,
     )
     rewarding, judging = functions(prompter, policy, {"reward": reward, "judge": judge})

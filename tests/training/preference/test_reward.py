@@ -18,7 +18,7 @@ from assistant.prompt import Prompter
 from assistant.training import run
 from tests.training.preference.harness import command, curve, report
 
-UNSEEN = [("question 99", "gggg", "GGGG"), ("question 31", "bbbb", "EEEE"), ("question 77", "eeee", "DDDD")]
+UNSEEN = [("question 99", "aaaa", "AAAA"), ("question 31", "bbbb", "BBBB"), ("question 77", "eeee", "EEEE")]
 
 
 def conversations(place: Path) -> list[tuple[int, ...]]:
