@@ -97,7 +97,18 @@ class KeywordIndex:
 
 def stems(texts: Iterable[str]) -> Iterator[list[str]]:
     """For each text the stems of its words, in order, without stop words."""
-    # Not safe to share between threads, and made in microseconds.
-    stemmer = Stemmer.Stemmer("english")
+    stemmed = _Stemmed()
     for text in texts:
-        yield stemmer.stemWords([word for word in WORD.findall(text.lower()) if word not in STOP_WORDS])
+        yield [stemmed[word] for word in WORD.findall(text.lower()) if word not in STOP_WORDS]
+
+
+class _Stemmed(dict[str, str]):
+    """Word → stem, each worked out once. Not to be shared between threads, as the stemmer is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stem = Stemmer.Stemmer("english", 0).stemWord  # its own memory is slower, and forgets
+
+    def __missing__(self, word: str) -> str:
+        stem = self[word] = self._stem(word)
+        return stem
