@@ -59,7 +59,7 @@ def parse() -> argparse.Namespace:
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        settings = load_settings().model_copy(update={"data_dir": Path(folder), "database_url": ""})
+        settings = load_settings().model_copy(update={"database_url": f"sqlite:///{folder}/benchmark.db"})
         store = build_store(settings)
         service = build_service(settings, store)
         backend = service.backend

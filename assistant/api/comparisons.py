@@ -91,9 +91,12 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
 
     @router.get("/batches/{batch_id}")
     async def show_batch(batch_id: str, owner: Owner) -> Json:
-        batch = await asyncio.to_thread(kept.batch, batch_id, owner)
+        return batch_object(await asyncio.to_thread(kept.batch, batch_id, owner))
+
+    @router.get("/batches/{batch_id}/averages")
+    async def batch_averages(batch_id: str, owner: Owner) -> Json:
         rows = await asyncio.to_thread(lambda: table(kept.rows(batch_id, owner)))
-        return {**batch_object(batch), "averages": averages(rows)}
+        return {"object": "list", "data": averages(rows)}
 
     @router.get("/batches/{batch_id}/results.csv")
     async def results_csv(batch_id: str, owner: Owner) -> Response:

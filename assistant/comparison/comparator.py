@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -33,9 +34,16 @@ class Comparator:
             StoreUnavailable: nothing was asked, or the end of it could not be recorded.
         """
         request = request.settled()
-        comparison_id, seats = await asyncio.to_thread(
-            self.store.begin, owner, request.question, request.record(), request.seats, request.blind
+        begin = asyncio.create_task(
+            asyncio.to_thread(self.store.begin, owner, request.question, request.record(), request.seats, request.blind)
         )
+        try:
+            comparison_id, seats = await asyncio.shield(begin)
+        except asyncio.CancelledError:
+            # The database may have taken it already; left alone, it would seem to run for ever.
+            with contextlib.suppress(StoreUnavailable):
+                await self._record_stop((await begin)[0])
+            raise
         try:
             order = tuple(seat.position for seat in sorted(seats, key=lambda seat: seat.shown))
             yield ComparisonStarted(id=comparison_id, order=None if request.blind else order)

@@ -15,7 +15,7 @@ from sqlalchemy import delete, insert, select, update
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import comparisons
 from assistant.feedback.batches import close_batch
-from assistant.feedback.columns import delete_answers, existing, new_id, outcome, seat, with_columns
+from assistant.feedback.columns import delete_answers, existing, new_id, outcome, seat, with_columns, with_turns
 from assistant.feedback.comparison_records import Comparison, Seat
 from assistant.feedback.store import INTERRUPTED
 
@@ -117,6 +117,11 @@ class ComparisonStore:
             for row in left:
                 values: dict[str, Any] = {"state": "waiting"}
                 if row.batch_id is None:
-                    values = {"state": INTERRUPTED, "finished_at": datetime.now(UTC)}
+                    ended = [
+                        column.turn_state in ("finished", "failed") and column.error_code != INTERRUPTED
+                        for column in connection.execute(with_turns([row.id]))
+                    ]
+                    state = outcome(row.id) if all(ended) else INTERRUPTED
+                    values = {"state": state, "finished_at": datetime.now(UTC)}
                 connection.execute(update(comparisons).where(comparisons.c.id == row.id).values(**values))
             return len(left)

@@ -25,7 +25,7 @@ ASK = {"question": "two plus two", "contestants": PAIR}
 @pytest.fixture
 async def start(folder, tmp_path):
     """Serve over the backend that is given; returns a client."""
-    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}", busy_timeout=0.2)
+    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}", busy_timeout=5)
     store.migrate()
     to_end = []
 
@@ -143,7 +143,8 @@ async def test_a_batch_from_json_runs_to_its_table_and_downloads(start):
     id = answer.json()["id"]
     batch = await finished(client, id)
     assert (batch["state"], batch["done"], batch["failed"]) == ("finished", 3, 1)
-    assert [a["contestant"] for a in batch["averages"]] == ["prompt", "tuned mood"]
+    means = (await client.get(f"/v1/comparisons/batches/{id}/averages")).json()["data"]
+    assert [(a["contestant"], a["answers"]) for a in means] == [("prompt", 2), ("tuned mood", 2)]
     table = await client.get(f"/v1/comparisons/batches/{id}/results.csv")
     assert "attachment" in table.headers["content-disposition"]
     found = list(csv.DictReader(io.StringIO(table.text, newline="")))
@@ -162,7 +163,8 @@ async def test_a_batch_from_a_file_takes_its_name_from_it(start):
     form = {"setup": json.dumps({"contestants": PAIR})}
     answer = await client.post("/v1/comparisons/batches", files=files, data=form)
     assert answer.status_code == 201 and answer.json()["name"] == "capitals.csv"
-    assert (await finished(client, answer.json()["id"]))["averages"][0]["f1"] == 0.0
+    id = (await finished(client, answer.json()["id"]))["id"]
+    assert (await client.get(f"/v1/comparisons/batches/{id}/averages")).json()["data"][0]["f1"] == 0.0
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ async def test_a_running_batch_can_be_cancelled_and_revealed(start):
             await asyncio.sleep(0.05)
     assert (await client.post(f"/v1/comparisons/batches/{id}/cancel")).json()["state"] == "cancelled"
     assert backend.running == 0
-    hidden = (await client.get(f"/v1/comparisons/batches/{id}")).json()
-    assert hidden["averages"] == []
-    await client.post(f"/v1/comparisons/batches/{id}/reveal")
-    assert len((await client.get(f"/v1/comparisons/batches/{id}")).json()["averages"]) == 2
+    path = f"/v1/comparisons/batches/{id}"
+    assert (await client.get(f"{path}/averages")).json()["data"] == []
+    await client.post(f"{path}/reveal")
+    assert len((await client.get(f"{path}/averages")).json()["data"]) == 2

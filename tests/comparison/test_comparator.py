@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from contextlib import aclosing
 
 import pytest
@@ -10,9 +12,9 @@ import pytest
 from assistant.comparison.events import ColumnEvent, ComparisonDone, ComparisonStarted
 from assistant.comparison.request import Contestant
 from assistant.errors import InvalidRequest, StoreUnavailable
-from assistant.messages import Decoding, Done, Failed, PartFinished, PartStarted, TextDelta
+from assistant.messages import Decoding, Done, Failed, PartFinished, PartStarted, Retrieval, TextDelta
 from tests.comparison.conftest import asked, collect
-from tests.fakes import EchoBackend
+from tests.fakes import EchoBackend, ListRetriever
 
 
 def text_of(events, column):
@@ -108,6 +110,31 @@ async def test_a_column_that_fails_is_told_and_kept_and_the_others_go_on(compare
     assert kept.state == "finished"
 
 
+RAG = (Contestant(mode="prompt"), Contestant(mode="rag"), Contestant(mode="rag-tuned", adapter="sums"))
+
+
+async def test_those_that_answer_from_the_documents_are_shown_passages_and_nobody_else(compare_over, comparisons):
+    retriever = ListRetriever("Every lighthouse has a keeper.", "Nothing of the kind.")
+    comparator = compare_over(retriever=retriever)
+    request = asked("Who keeps the lighthouse?", contestants=RAG, retrieval=Retrieval(top_k=2))
+    started, *_ = await collect(comparator.run(request, "ann"))
+    prompt, rag, tuned = comparisons.comparison(started.id, "ann").columns
+    assert prompt.parts[0].passages == () and "keeper" not in prompt.parts[0].prompt
+    for column in (rag, tuned):
+        part = column.parts[0]
+        assert [p.text for p in part.passages] == ["Every lighthouse has a keeper."]
+        assert "Every lighthouse has a keeper." in part.prompt and part.grounding is not None
+    assert {retrieval.top_k for _, retrieval in retriever.asked} == {2}
+
+
+async def test_where_no_passage_fits_only_those_that_need_one_fail(compare_over, comparisons):
+    events = await collect(compare_over().run(asked(contestants=RAG), "ann"))
+    failed = sorted((e.column, e.event.code) for e in events[1:-1] if isinstance(e.event, Failed))
+    assert failed == [(1, "nothing_relevant"), (2, "nothing_relevant")]
+    kept = comparisons.comparison(events[0].id, "ann")
+    assert kept.state == "finished" and [c.state for c in kept.columns] == ["finished", "failed", "failed"]
+
+
 async def test_where_every_column_fails_the_comparison_has_failed(compare_over, comparisons):
     events = await collect(compare_over(EchoBackend(error=ZeroDivisionError("odd"))).run(asked(), "ann"))
     assert comparisons.comparison(events[0].id, "ann").state == "failed"
@@ -148,6 +175,27 @@ async def test_leaving_stops_every_column_and_keeps_what_there_is(compare_over, 
     computed = backend.generated
     await asyncio.sleep(0.05)
     assert backend.generated == computed
+
+
+async def test_one_that_is_stopped_while_it_is_written_down_does_not_seem_to_run(
+    compare_over, comparisons, monkeypatch
+):
+    begin, written = comparisons.begin, threading.Event()
+
+    def slow(*args):
+        begun = begin(*args)
+        written.set()
+        time.sleep(0.2)
+        return begun
+
+    monkeypatch.setattr(comparisons, "begin", slow)
+    backend = EchoBackend()
+    task = asyncio.create_task(collect(compare_over(backend).run(asked(), "ann")))
+    await asyncio.to_thread(written.wait, 20)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [c.state for c in comparisons.comparisons("ann")] == ["cancelled"] and backend.seen == []
 
 
 async def test_where_nothing_can_be_recorded_nothing_is_asked(compare_over, store):

@@ -153,6 +153,15 @@ def test_what_a_crash_left_is_over_with_the_answers_it_had(rig):
     assert kept.columns[0].text == "because"
 
 
+def test_one_whose_answers_had_all_ended_before_the_crash_is_finished(rig):
+    id, seats = rig.begin()
+    rig.answer(seats[0])
+    rig.answer(seats[1], error=POISON)
+    rig.turns.recover()
+    rig.comparisons.recover()
+    assert rig.comparisons.comparison(id, "ann").state == "finished"
+
+
 def test_a_row_a_crash_left_is_gone_on_with_where_it_was(rig):
     batch = rig.batch(2)
     row = rig.batches.take_row()
