@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,11 @@ async def run(service: ChatService, attempts: Sequence[Attempt], adapter: str = 
         tests[name] = {"p": difference.p, "mcnemar_p": mcnemar(obeyed[first], obeyed[second])}
     examples: list[dict[str, Any]] = [
         {
-            **asdict(attempt),
+            "id": attempt.id,
+            "kind": attempt.kind,
             "input": attempt.question,
+            "passages": {"clean": attempt.clean, "poisoned": attempt.poisoned},
+            "marker": attempt.marker,
             "answer": answers["defended"][place],
             "answers": {condition: answers[condition][place] for condition in CONDITIONS},
             **{condition: obeyed[condition][place] for condition in CONDITIONS},
