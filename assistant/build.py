@@ -7,7 +7,7 @@ import torch
 from assistant.adapter_pool.intake import Intake
 from assistant.adapter_pool.loader import Loader
 from assistant.backends.local import LocalBackend
-from assistant.base_model import load_base
+from assistant.base_model import Base, load_base
 from assistant.catalog import Catalog
 from assistant.comparison.batch import Batches
 from assistant.comparison.comparator import Comparator
@@ -56,12 +56,8 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         threads=threads,
     )
     catalog = Catalog(settings.adapters_dir)
-    intake = Intake(
-        catalog,
-        Loader(base),
-        fresh_base=lambda: load_base(settings.base, "float32", settings.data_dir).model,
-        max_bytes=settings.max_upload_bytes,
-    )
+    intake = build_intake(settings, base, catalog)
+    intake.recover()
     embedder = Embedder(settings.embedder)
     router = Router(
         embedder.embed,
@@ -79,6 +75,16 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     rerank = Reranker(settings.reranker).scores if settings.reranker else None
     retriever = SharedSearch(Retriever(library, embedder.embed, rerank), library)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
+
+
+def build_intake(settings: Settings, base: Base, catalog: Catalog) -> Intake:
+    """The door of the adapters folder, for adapters of that base."""
+    return Intake(
+        catalog,
+        Loader(base),
+        fresh_base=lambda: load_base(settings.base, "float32", settings.data_dir).model,
+        max_bytes=settings.max_upload_bytes,
+    )
 
 
 def build_comparisons(service: ChatService, store: Store) -> tuple[Comparator, Batches]:

@@ -12,7 +12,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
@@ -68,6 +68,42 @@ class Conversion(BaseModel):
     mean_error: float
 
 
+class Gained(BaseModel):
+    """A figure of an adapter beside that of the one it was held against, on the same examples.
+
+    `gain` is the difference, turned so that above 0 is better; `low`/`high` its 95 % interval, `p` two-sided.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    figure: str
+    data: str
+    count: int
+    against: float
+    candidate: float
+    gain: float
+    low: float
+    high: float
+    p: float
+
+
+class Gate(BaseModel):
+    """Whether an adapter may be offered to users: what `eval.gate` found. `reasons` are those against it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    verdict: Literal["passed", "failed"]
+    against: str
+    against_digest: str | None
+    aim: Gained
+    harness: tuple[Gained, ...]
+    margin: float | None
+    reasons: tuple[str, ...]
+    command: str
+    date: str
+    commit: str | None = None
+
+
 class Card(BaseModel):
     """`card.json`: what the PEFT files do not say. `decoding` holds defaults a request may override."""
 
@@ -82,6 +118,7 @@ class Card(BaseModel):
     base_digest: str | None = None
     scores: tuple[Score, ...] = ()
     conversion: Conversion | None = None
+    gate: Gate | None = None
 
     @field_validator("decoding")
     @classmethod

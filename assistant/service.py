@@ -33,6 +33,7 @@ from assistant.planner import Planner, Renders, Routes, Searches, Step
 from assistant.scoring import score_conversations
 
 if TYPE_CHECKING:
+    from assistant.adapter_pool.revisions import Revision
     from assistant.retrieval.library import Library
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,10 @@ class Intake(Protocol):
     def admit(self, source: Path, name: str | None = None) -> Adapter: ...
 
     def delete(self, name: str) -> None: ...
+
+    def revisions(self, name: str) -> list[Revision]: ...
+
+    def revert(self, name: str, digest: str | None = None) -> Adapter: ...
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,17 @@ class ChatService:
         Under a name that exists it is a new revision: requests in flight finish on the old one, and a
         pinned name stays pinned.
         """
-        adapter = await asyncio.to_thread(self.intake.admit, source, name)
+        return await self._swapped(await asyncio.to_thread(self.intake.admit, source, name))
+
+    async def revisions(self, name: str) -> list[Revision]:
+        """The adapter's earlier revisions that are kept, newest first."""
+        return await asyncio.to_thread(self.intake.revisions, name)
+
+    async def revert_adapter(self, name: str, digest: str | None = None) -> Adapter:
+        """Go back to the revision before, or to the kept one of that digest: a swap as any other, see above."""
+        return await self._swapped(await asyncio.to_thread(self.intake.revert, name, digest))
+
+    async def _swapped(self, adapter: Adapter) -> Adapter:
         was_pinned = any(r.pinned for r in self.backend.residents() if r.name == adapter.name)
         await self.backend.retire(adapter.name, keep=adapter.digest)
         if was_pinned:

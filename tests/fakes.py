@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from assistant.adapter_pool.revisions import Revision, Revisions
 from assistant.backends.base import BackendStats, Generation, Residency
 from assistant.catalog import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, Adapter, Catalog, check_name
 from assistant.errors import AdapterConflict, NotFound, NothingRelevant, PromptTooLong
@@ -245,6 +246,14 @@ class FolderIntake:
 
     def delete(self, name: str) -> None:
         shutil.rmtree(self.catalog.get(name).folder)
+
+    def revisions(self, name: str) -> list[Revision]:
+        return Revisions(self.catalog.folder).kept(name)
+
+    def revert(self, name: str, digest: str | None = None) -> Adapter:
+        revisions = Revisions(self.catalog.folder)
+        revisions.swap_in(name, revisions.find(name, digest).adapter.folder)
+        return self.catalog.get(name)
 
 
 def fake_service(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 
 from assistant.adapter_pool import archive, convert
 from assistant.adapter_pool.loader import Loader, check_finite, read_tensors
+from assistant.adapter_pool.revisions import Revision, Revisions
 from assistant.catalog import (
     SERVED_TYPES,
     WEIGHTS_FILE,
@@ -22,6 +24,8 @@ from assistant.catalog import (
     read_adapter,
 )
 from assistant.errors import AdapterBroken, AdapterError, AdapterRejected, UnknownAdapter
+
+log = logging.getLogger(__name__)
 
 STAGING_PREFIX = ".incoming-"
 
@@ -38,13 +42,15 @@ class Intake:
         self, catalog: Catalog, loader: Loader, fresh_base: Callable[[], PreTrainedModel], max_bytes: int
     ) -> None:
         self.catalog = catalog
+        self._revisions = Revisions(catalog.folder)
         self._loader = loader
         self._fresh_base = fresh_base
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
 
     def admit(self, source: Path, name: str | None = None) -> Adapter:
-        """Take in a zip or a folder, as `name` or under its own; an adapter of that name is replaced.
+        """Take in a zip or a folder, as `name` or under its own. An adapter of that name is replaced, and kept
+        as an earlier revision.
 
         Raises:
             AdapterRejected: it cannot be served; says why. Nothing of it is kept.
@@ -64,7 +70,7 @@ class Intake:
                 raise AdapterRejected(f"no file or folder {str(source)!r}; allowed: a zip or a PEFT folder")
             self._check(folder)
             with self._lock:
-                self._swap_in(folder, staging)
+                self._revisions.swap_in(name, folder)
         except AdapterRejected:
             raise
         except (AdapterError, OSError) as error:
@@ -73,15 +79,45 @@ class Intake:
             shutil.rmtree(staging, ignore_errors=True)
         return self.catalog.get(name)
 
-    def delete(self, name: str) -> None:
-        """Remove a folder, broken ones included. Raises UnknownAdapter."""
+    def revisions(self, name: str) -> list[Revision]:
+        """The earlier revisions that are kept, newest first. Raises UnknownAdapter."""
+        self._check_known(name)
+        return self._revisions.kept(name)
+
+    def revert(self, name: str, digest: str | None = None) -> Adapter:
+        """Serve the newest of the earlier revisions again, or the one of that digest; today's is kept in its place.
+
+        Raises:
+            UnknownAdapter: there is no such adapter; a broken one may well have revisions.
+            NotFound: there is no such revision; says which are kept.
+            AdapterBroken: the base has changed since, and the revision does not fit it.
+        """
         with self._lock:
-            folder = self.catalog.folder / name
-            if not folder.is_dir() or name not in {adapter.name for adapter in self.catalog.adapters()}:
-                raise UnknownAdapter(f"no adapter named {name!r} to delete")
+            self._check_known(name)
+            revision = self._revisions.find(name, digest)
+            self._loader.load(revision.adapter)
+            self._revisions.swap_in(name, revision.adapter.folder)
+        return self.catalog.get(name)
+
+    def recover(self) -> None:
+        """Call at the start: put back what a kill in the middle of a swap left without its place."""
+        with self._lock:
+            for name in self._revisions.recover():
+                log.warning("the swap of adapter %r was cut off; what was served before is served again", name)
+
+    def delete(self, name: str) -> None:
+        """Remove a folder with its earlier revisions, broken ones included. Raises UnknownAdapter."""
+        with self._lock:
+            self._check_known(name)
+            self._revisions.forget(name)
             doomed = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.catalog.folder))
-            folder.rename(doomed / name)
+            (self.catalog.folder / name).rename(doomed / name)
         shutil.rmtree(doomed)
+
+    def _check_known(self, name: str) -> None:
+        """Broken ones included. Raises UnknownAdapter."""
+        if name not in {adapter.name for adapter in self.catalog.adapters()}:
+            raise UnknownAdapter(f"no adapter named {name!r}")
 
     def _copy(self, source: Path, folder: Path) -> None:
         total = 0
@@ -107,14 +143,3 @@ class Intake:
             add_to_card(folder, "conversion", conversion.model_dump())
             adapter = read_adapter(folder)
         self._loader.load(adapter)
-
-    def _swap_in(self, folder: Path, staging: Path) -> None:
-        target = self.catalog.folder / folder.name
-        if target.exists():
-            target.rename(staging / "replaced")
-        try:
-            folder.rename(target)
-        except OSError:
-            if (staging / "replaced").exists():
-                (staging / "replaced").rename(target)
-            raise

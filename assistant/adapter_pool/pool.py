@@ -169,6 +169,9 @@ class AdapterPool:
     def retire(self, name: str, keep: str | None = None) -> None:
         """Let go of all revisions under `name` but `keep`; those in use go when their last request ends."""
         with self._lock:
+            if keep in self._entries:
+                # One that is gone back to before its last request has ended stays.
+                self._entries[keep].is_retired = False
             for entry in list(self._entries.values()):
                 if entry.adapter.name == name and entry.adapter.digest != keep:
                     entry.is_pinned, entry.is_retired = False, True

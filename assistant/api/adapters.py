@@ -9,7 +9,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
-from assistant.api.schema import LoadBody, PinBody, UnloadBody
+from assistant.adapter_pool.revisions import Revision
+from assistant.api.schema import LoadBody, PinBody, RevertBody, UnloadBody
 from assistant.api.upload import received
 from assistant.catalog import check_name
 from assistant.errors import AdapterConflict, InvalidRequest, UnknownAdapter
@@ -48,6 +49,15 @@ def adapters_router(service: ChatService, max_upload_bytes: int) -> APIRouter:
         await service.pin_adapter(name, body.pinned)
         return await one(name)
 
+    @router.get("/adapters/{name}/revisions")
+    async def revisions(name: str) -> dict[str, Any]:
+        return {"object": "list", "data": [revision_object(one) for one in await service.revisions(name)]}
+
+    @router.post("/adapters/{name}/revert")
+    async def revert(name: str, body: RevertBody) -> dict[str, Any]:
+        await service.revert_adapter(name, body.digest)
+        return await one(name)
+
     @router.delete("/adapters/{name}")
     async def delete(name: str) -> dict[str, Any]:
         await service.delete_adapter(name)
@@ -75,6 +85,21 @@ def adapters_router(service: ChatService, max_upload_bytes: int) -> APIRouter:
     return router
 
 
+def revision_object(revision: Revision) -> dict[str, Any]:
+    adapter = revision.adapter
+    return {
+        "object": "adapter.revision",
+        "digest": adapter.digest,
+        "replaced_at": revision.replaced_at.isoformat(),
+        "type": adapter.type,
+        "rank": adapter.rank,
+        "bytes": adapter.nbytes,
+        "description": adapter.card.description,
+        "scores": [score.model_dump(mode="json") for score in adapter.card.scores],
+        "gate": adapter.card.gate.model_dump(mode="json") if adapter.card.gate else None,
+    }
+
+
 def status_object(status: AdapterStatus) -> dict[str, Any]:
     adapter, residency = status.adapter, status.residency
     return {
@@ -88,6 +113,7 @@ def status_object(status: AdapterStatus) -> dict[str, Any]:
         "task": adapter.card.task,
         "description": adapter.card.description,
         "scores": [score.model_dump(mode="json") for score in adapter.card.scores],
+        "gate": adapter.card.gate.model_dump(mode="json") if adapter.card.gate else None,
         "pinned": residency.pinned if residency else False,
         "leases": residency.leases if residency else 0,
         "resident_bytes": residency.nbytes if residency else 0,

@@ -264,3 +264,9 @@ class UnloadBody(Body):
 
 class PinBody(Body):
     pinned: bool
+
+
+class RevertBody(Body):
+    """`digest`, or the beginning of it, of a kept revision; null for the newest of them."""
+
+    digest: Annotated[str, Field(min_length=6)] | None = None

@@ -59,6 +59,7 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         "## Scores",
         _scores(card["scores"]),
         _against_start(training.get("against_start")),
+        _gate(card.get("gate")),
         "## Data",
         f"`{training['data']}`: {training['data_note']}. {training['report']['train_examples']} examples trained on, "
         f"{training['report']['validation_examples']} held out of the same file for validation, "
@@ -108,6 +109,28 @@ def _against_start(verdict: Mapping[str, Any] | None) -> str:
         if verdict[key] is not None
     ]
     return "\n".join(["| Held-out prompts, against the start | (95 % interval) |", "|---|---|", *lines])
+
+
+def _gate(gate: Mapping[str, Any] | None) -> str:
+    """Whether it may be offered to users, see `eval.gate`."""
+    if gate is None:
+        return ""
+    lines = ["| Figure | Against | This | Gain (95 % interval) | p | Data |", "|---|---|---|---|---|---|"]
+    for name, one in [("aim: ", gate["aim"]), *(("", one) for one in gate["harness"])]:
+        lines.append(
+            f"| {name}{one['figure']} | {one['against']:.3f} | {one['candidate']:.3f} "
+            f"| {one['gain']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f}) | {one['p']:.3f} | `{one['data']}` ({one['count']}) |"
+        )
+    reasons = "".join(f"\n- {reason}" for reason in gate["reasons"])
+    return "\n\n".join(
+        [
+            "## Gate",
+            f"**{gate['verdict'].capitalize()}**, held against `{gate['against']}` on {gate['date']} at commit "
+            f"`{gate['commit']}`; above 0 is better.{reasons}",
+            "\n".join(lines),
+            f"```text\n{gate['command']}\n```",
+        ]
+    )
 
 
 def _conversion(conversion: Mapping[str, Any] | None) -> str:

@@ -22,6 +22,7 @@ from assistant.catalog import (
     SERVED_TYPES,
     WEIGHTS_FILE,
     Card,
+    Gate,
     Score,
     check_name,
     kind_of,
@@ -122,6 +123,13 @@ def record_scores(folder: Path, scores: Sequence[Score]) -> None:
     kept = [score for score in content.get("scores", []) if (score["metric"], score["data"]) not in new]
     content["scores"] = kept + [score.model_dump(mode="json") for score in scores]
     _write_card(folder, folder.name, content)
+
+
+def record_gate(folder: Path, gate: Gate) -> None:
+    """Put the gate's report on the card, in place of an earlier one."""
+    path = folder / CARD_FILE
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    _write_card(folder, folder.name, {**content, "gate": gate.model_dump(mode="json")})
 
 
 def _write_trained(folder: Path, name: str, card: Card, training: Mapping[str, Any], size: int) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from assistant.catalog import Adapter, Score
+from assistant.adapter_pool.revisions import Revision
+from assistant.catalog import Adapter, Gate, Score
 from assistant.service import AdapterStatus
 from assistant.ui.markup import one_line, size
 from assistant.ui.render import chip
@@ -89,10 +90,24 @@ def adapter_details(status: AdapterStatus) -> str:
         rows.append((f"Own {one_line(str(key))}", one_line(str(value))))
     for score in card.scores:
         rows.append((one_line(score.metric), f"{one_line(score_text(score))}{_source(score)}"))
+    if card.gate is not None:
+        rows.append(("Gate", _gate(card.gate)))
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     about = f"<p>{one_line(card.description)}</p>" if card.description else ""
     broken = f'<p class="sb-refusal">{one_line(adapter.error)}</p>' if adapter.error else ""
     return f'<div class="sb-details"><h3>{chip(adapter.name)} {one_line(card.task)}</h3>{broken}{about}<dl>{listed}</dl></div>'
+
+
+def _gate(gate: Gate) -> str:
+    aim = gate.aim
+    gain = f"{aim.figure} {aim.gain:+.3g} [{aim.low:+.3g}, {aim.high:+.3g}] against {gate.against}"
+    told = "; ".join((gate.verdict, gain, *gate.reasons))
+    return f"{one_line(told)}<small>{one_line(gate.date)} · <code>{one_line(gate.command)}</code></small>"
+
+
+def revision_choices(revisions: Sequence[Revision]) -> list[tuple[str, str]]:
+    """Kept revisions as (label, digest), newest first."""
+    return [(f"{one.digest[:12]}, until {one.replaced_at:%Y-%m-%d %H:%M} UTC", one.digest) for one in revisions]
 
 
 def _source(score: Score) -> str:

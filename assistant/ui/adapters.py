@@ -53,6 +53,11 @@ class AdaptersTab:
                         self.pin = gr.Button("Pin", size="sm", min_width=80)
                         self.unpin = gr.Button("Unpin", size="sm", min_width=80)
                         self.delete = gr.Button("Delete", size="sm", min_width=80)
+                    with gr.Row(visible=False, elem_classes="sb-tools", elem_id="adapter-revisions") as self.earlier:
+                        self.revision = gr.Dropdown(
+                            [], label="Earlier revisions", elem_id="adapter-revision", min_width=220
+                        )
+                        self.revert = gr.Button("Go back", size="sm", min_width=80)
                     with gr.Group(visible=False, elem_id="adapter-delete-form") as self.delete_form:
                         self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
                         with gr.Row(elem_classes="sb-tools"):
@@ -86,6 +91,7 @@ class AdaptersTab:
         )
         for button, doing, done, act in actions:
             button.click(self._action(doing, done, act), self.selected, shown, **quiet)
+        self.revert.click(self._go_back, [self.selected, self.revision], shown, **quiet)
         self.delete.click(self._ask, self.selected, [self.delete_form, self.question, self.doomed], **quiet)
         delete = self._action("Deleting", "deleted", self.service.delete_adapter)
         self.really_delete.click(delete, self.doomed, shown, **quiet)
@@ -99,7 +105,7 @@ class AdaptersTab:
     def outputs(self) -> list[Any]:
         buttons = [self.load, self.unload, self.pin, self.unpin]
         shown = [self.selected, self.table, self.note, self.hint, self.panel, self.details, self.card]
-        return [*shown, *buttons, self.delete_form]
+        return [*shown, *buttons, self.delete_form, self.earlier, self.revision]
 
     def refresh(self, statuses: list[AdapterStatus], selected: str) -> Updates:
         """The table and, where an adapter is selected, what is known of it now; the card is left as it is."""
@@ -144,6 +150,9 @@ class AdaptersTab:
         if chosen is not None:
             readme = await asyncio.to_thread(read_readme, chosen.folder)
             updates[self.card] = view.model_card(chosen, readme)
+            kept = view.revision_choices(await self.service.revisions(name))
+            updates[self.earlier] = gr.Row(visible=bool(kept))
+            updates[self.revision] = gr.Dropdown(kept, value=kept[0][1] if kept else None)
         return updates
 
     def _action(
@@ -163,6 +172,13 @@ class AdaptersTab:
             yield {**await self._show(self.chosen(request, name)), self.note: outcome}
 
         return run
+
+    async def _go_back(self, request: gr.Request, name: str, digest: str | None) -> AsyncIterator[Updates]:
+        async def back(name: str) -> None:
+            await self.service.revert_adapter(name, digest)
+
+        async for updates in self._action("Going back with", f"what it was, {str(digest)[:12]}", back)(request, name):
+            yield updates
 
     def _ask(self, name: str) -> tuple[Any, str, str]:
         question = f"<p>Delete <b>{view.one_line(name)}</b> and its files for good?</p>"
