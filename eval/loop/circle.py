@@ -241,7 +241,8 @@ def has_followed(result: dict[str, Any]) -> bool:
 
 def circle(options: Namespace, settings: Settings, command: str) -> Circle:
     """Raises EvaluationError where the taste is none."""
-    own = {"data_dir": options.out / "data", "adapters_dir": options.out / "adapters", "database_url": ""}
+    store = f"sqlite:///{(options.out / 'swapboard.db').resolve()}"
+    own = {"adapters_dir": options.out / "adapters", "database_url": store}
     return Circle(options, settings.model_copy(update=own), read_taste(options.taste, options.noise), command)
 
 
