@@ -50,6 +50,7 @@ class CompareTab:
     def build_memory(self) -> None:
         """What the browser keeps: to be built outside of the tabs, since one that is not open yet remembers nothing."""
         self.opened = gr.BrowserState("", storage_key=OPENED_KEY, secret=STORAGE_KEY)
+        self.ended = gr.State("")
         self.batches.opened = gr.BrowserState("", storage_key=BATCH_KEY, secret=STORAGE_KEY)
 
     def build(self) -> None:
@@ -71,11 +72,20 @@ class CompareTab:
         asked = [parts.question, parts.reference, parts.blind, *self.setup.fields, *self.picker.inputs]
         restored = [*self.setup.outputs, *self.picker.outputs, parts.reference, parts.blind, self.kinds]
         whole = [self.opened, self.who, *parts.answers, *parts.verdicts]
-        parts.question.submit(self._ask, [browser, *asked], [browser, *whole], **quiet)
+        # While answers come, every update costs the browser work for each output, so these events have few.
+        stream = [browser, self.opened, self.who, self.ended, *parts.answers]
+        last = (self._finish, [browser, self.ended], [self.ended, parts.after, *parts.verdicts])
+        parts.question.submit(self._ask, [browser, *asked], stream, **quiet).then(*last, **quiet)
         parts.question.stop(self._stop, browser, None, **quiet)
-        page.load(self._load, [browser, self.opened], [*whole, *restored], **quiet)
+        opening = [
+            page.load(self._load, [browser, self.opened], [*whole, *restored], **quiet),
+            self.listing.select(self._open_earlier, browser, [*whole, *restored], **quiet),
+            # A row of a set is a comparison like any other.
+            self.batches.rows.select(self._open_earlier, browser, [*whole, *restored], **quiet),
+        ]
+        for event in opening:
+            event.then(self._resume, [browser, self.opened], stream, **quiet).then(*last, **quiet)
         page.unload(self._leave)
-        self.listing.select(self._open_earlier, browser, [*whole, *restored], **quiet)
         self.earlier.select(self._list, [browser, self.opened], self.listing, **quiet)
         tab.select(
             self._offer,
@@ -87,27 +97,45 @@ class CompareTab:
         self.picker.connect(lambda: usable(self.service.adapters()))
         setup = [*self.setup.fields, *self.picker.inputs]
         self.batches.connect(page, browser, setup, self._read_setup)
-        # A row of a set is a comparison like any other.
-        self.batches.rows.select(self._open_earlier, browser, [*whole, *restored], **quiet)
         self.verdicts.connect(browser, self.opened, whole, self._settled)
 
     # Events ---------------------------------------------------------------------------------------
 
-    async def _load(self, kept: Any, opened: Any, request: gr.Request) -> AsyncIterator[Updates]:
-        """Show again what was open, and go on showing what is being answered."""
+    async def _load(self, kept: Any, opened: Any, request: gr.Request) -> Updates:
+        """Show again what was open, or is being answered."""
         owner = read_visitor(kept).owner
         self.presence.enter(str(request.session_hash), owner)
         live = self.live.find(owner)
         if live is not None:
-            yield self._restored(live.now)
-            async for updates in self._follow(owner, live, request):
-                yield updates
-        elif isinstance(opened, str) and opened:
-            async for updates in self._open(owner, opened, request):
-                yield updates
-        else:
+            # The box first: an update of it later on brings its Stop.
+            return {**self._restored(live.now), self.opened: live.now.id or ""}
+        if isinstance(opened, str) and opened:
+            return await self._open(owner, opened, request)
+        return {self.parts.question: gr.skip()}
+
+    async def _resume(self, kept: Any, opened: Any, request: gr.Request) -> AsyncIterator[Updates]:
+        """Go on showing the comparison that is open, where it is still being answered."""
+        owner = read_visitor(kept).owner
+        live = self.live.find(owner)
+        if live is None or (live.now.id or "") != (opened or ""):
             # A handler that yields nothing would empty every field it may change.
             yield {self.parts.question: gr.skip()}
+            return
+        async for updates in self._follow(owner, live, request):
+            yield updates
+
+    async def _finish(self, kept: Any, ended: str) -> Updates:
+        """What comes after the answers, once they are all there."""
+        if not ended:
+            return {self.ended: gr.skip()}
+        owner = read_visitor(kept).owner
+        try:
+            board = from_record(await asyncio.to_thread(self.store.comparison, ended, owner))
+            settled = await asyncio.to_thread(self.verdicts.settled, owner, board)
+        except SwapboardError as error:
+            tell(error, "The vote cannot be shown")
+            return {self.ended: ""}
+        return {self.ended: "", self.parts.after: gr.Column(visible=True), **self.verdicts.blank(), **settled}
 
     async def _leave(self, request: gr.Request) -> None:
         self.views.drop(str(request.session_hash))
@@ -133,7 +161,7 @@ class CompareTab:
             yield {self.parts.question: gr.skip()}
             return
         self.presence.enter(str(request.session_hash), visitor.owner)
-        yield {**self.verdicts.blank(), self.who: gr.Accordion(open=False), self.browser: visitor.kept}
+        yield {self.who: gr.Accordion(open=False), self.browser: visitor.kept}
         async for updates in self._follow(visitor.owner, live, request):
             yield updates
 
@@ -145,16 +173,14 @@ class CompareTab:
     async def _stop(self, kept: Any) -> None:
         await self.live.stop(read_visitor(kept).owner)
 
-    async def _open_earlier(self, kept: Any, request: gr.Request, event: gr.SelectData) -> AsyncIterator[Updates]:
-        owner = read_visitor(kept).owner
+    async def _open_earlier(self, kept: Any, request: gr.Request, event: gr.SelectData) -> Updates:
+        owner, picked = read_visitor(kept).owner, str(event.value)
         live = self.live.find(owner)
-        if live is not None and live.now.id == event.value:
-            yield {**self._restored(live.now), self.kinds: gr.Tabs(selected="one")}
-            async for updates in self._follow(owner, live, request):
-                yield updates
-            return
-        async for updates in self._open(owner, str(event.value), request):
-            yield {**updates, self.kinds: gr.Tabs(selected="one")}
+        if live is not None and live.now.id == picked:
+            updates = {**self._restored(live.now), self.opened: picked}
+        else:
+            updates = await self._open(owner, picked, request)
+        return {**updates, self.kinds: gr.Tabs(selected="one")}
 
     async def _list(self, kept: Any, opened: Any) -> str:
         try:
@@ -196,39 +222,40 @@ class CompareTab:
         try:
             if board.id is not None:
                 board = from_record(await asyncio.to_thread(self.store.comparison, board.id, owner))
-            updates = await self._settled(owner, board)
+            updates = {**self._answers(board), self.ended: board.id or ""}
         except SwapboardError as error:
             tell(error, "The answers cannot be shown as they were kept")
             updates = {self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False)}
         if is_ours():
             yield updates
 
-    async def _open(self, owner: str, comparison_id: str, request: gr.Request) -> AsyncIterator[Updates]:
+    async def _open(self, owner: str, comparison_id: str, request: gr.Request) -> Updates:
         """Show a comparison that is over, and make the fields say what it was asked with."""
-        is_ours = self.views.take(str(request.session_hash))
+        self.views.take(str(request.session_hash))
         try:
             board = from_record(await asyncio.to_thread(self.store.comparison, comparison_id, owner))
-            updates = {**self._restored(board), **self.verdicts.blank(), **await self._settled(owner, board)}
+            shown = await self._settled(owner, board)
         except NotFound:
-            updates = {self.opened: ""}
+            return {self.opened: ""}
         except SwapboardError as error:
             tell(error, "The comparison cannot be shown")
-            updates = {self.parts.question: gr.skip()}
-        else:
-            updates[self.opened] = comparison_id
-            updates[self.parts.question] = gr.Textbox(value=board.request.question, submit_btn=True, stop_btn=False)
-        yield updates if is_ours() else {self.parts.question: gr.skip()}
+            return {self.parts.question: gr.skip()}
+        box = gr.Textbox(value=board.request.question, submit_btn=True, stop_btn=False)
+        opened = {self.opened: comparison_id, self.parts.question: box}
+        return {**self._restored(board), **self.verdicts.blank(), **shown, **opened}
+
+    def _answers(self, board: Board) -> Updates:
+        """The columns of a comparison that is over."""
+        return {
+            self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False),
+            self.parts.row: gr.Row(visible=True),
+            **self.parts.show_columns(board, board.scores, [*(None for _ in range(MOST))]),
+        }
 
     async def _settled(self, owner: str, board: Board) -> Updates:
         """Columns and votes of a comparison that is over. Raises StoreUnavailable."""
         verdicts = await asyncio.to_thread(self.verdicts.settled, owner, board)
-        return {
-            self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False),
-            self.parts.row: gr.Row(visible=True),
-            self.parts.after: gr.Column(visible=board.is_over),
-            **self.parts.show_columns(board, board.scores, [*(None for _ in range(MOST))]),
-            **verdicts,
-        }
+        return {**self._answers(board), self.parts.after: gr.Column(visible=board.is_over), **verdicts}
 
     def _restored(self, board: Board) -> Updates:
         """The fields as they were when this was asked."""

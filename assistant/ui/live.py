@@ -40,6 +40,8 @@ class Live(ABC, Generic[S]):
     All methods must be called on the event loop that made it.
     """
 
+    repaint = REPAINT
+
     def __init__(self, service: ChatService, owner: str, now: S) -> None:
         self.owner = owner
         self.now = now
@@ -66,7 +68,7 @@ class Live(ABC, Generic[S]):
             yield shown
             if shown.is_over:
                 return
-            await asyncio.sleep(REPAINT)
+            await asyncio.sleep(self.repaint)
             async with self._changed:
                 while self.now is shown:
                     await self._changed.wait()

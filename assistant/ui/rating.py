@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
+from pydantic import ValidationError
 
-from assistant.feedback.votes import SCALES, Rating
+from assistant.errors import InvalidRequest
+from assistant.feedback.votes import SCALES, Ranking, Rating
+
+Ballot = TypeVar("Ballot", Ranking, Rating)
 
 POINTS = ("1", "2", "3", "4", "5")
 THUMBS: dict[str, bool] = {"Good": True, "Bad": False}
@@ -48,10 +52,11 @@ def read_rating(turn_id: str, values: Sequence[Any]) -> Rating:
     """What the fields say of an answer. An empty correction is none.
 
     Raises:
-        pydantic.ValidationError: a value the fields do not offer.
+        InvalidRequest: a text or a tag is too long, or there are too many tags.
     """
     thumb, *points, tags, comment, correction = values
-    return Rating(
+    return checked(
+        Rating,
         turn_id=turn_id,
         thumb=THUMBS.get(thumb),
         scales={scale: int(point) for scale, point in zip(SCALES, points, strict=True) if point},
@@ -59,6 +64,15 @@ def read_rating(turn_id: str, values: Sequence[Any]) -> Rating:
         comment=(comment or "").strip(),
         correction=(correction or "").strip() or None,
     )
+
+
+def checked(kind: type[Ballot], **fields: Any) -> Ballot:
+    """A ballot of these fields. Raises InvalidRequest, which says what is not allowed."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidRequest("; ".join(wrong)) from error
 
 
 def rating_values(rating: Rating | None) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from assistant.ui.board import LETTERS, Board, from_record
 from assistant.ui.compare_parts import SCROLL, CompareParts
 from assistant.ui.history import Updates
 from assistant.ui.ranking import by_place, ranking_html, read_ranks, vote_note
-from assistant.ui.rating import EMPTY, clean_tags, is_empty, rating_values, read_rating, summary
+from assistant.ui.rating import EMPTY, checked, clean_tags, is_empty, rating_values, read_rating, summary
 from assistant.ui.toast import tell
 from assistant.ui.visitor import read_visitor
 
@@ -98,7 +98,8 @@ class Verdicts:
         verdict = value.get("verdict") if isinstance(value, dict) else None
         if board.id is None or verdict not in ("ranked", "all_bad", "skipped"):
             raise InvalidRequest("the vote does not fit the answers shown; reload the page")
-        return Ranking(
+        return checked(
+            Ranking,
             comparison_id=board.id,
             verdict=verdict,
             ranks=read_ranks(board, value) if verdict == "ranked" else (),

@@ -116,13 +116,13 @@ async def test_a_vote_that_cannot_be_saved_says_so_and_keeps_what_was_typed(page
 async def test_an_answer_is_rated_and_what_was_typed_for_another_is_kept(page):
     await open_tab(page, "Prompt vs fine-tuned")
     await compare(page, "what is the mood?")
-    form = page.locator("#compare-rating")
+    form = page.locator("#compare-rating").first
     await page.get_by_role("button", name="Rate answer A").click()
     await form.get_by_label("What it should have said").fill("Sunny.")
     await page.get_by_role("button", name="Rate answer B").click()
     await expect(form).to_contain_text("Rate answer B")
     await expect(form.get_by_label("What it should have said")).to_have_value("")
-    await form.get_by_role("radiogroup", name="Fluency").get_by_text("4").click()
+    await form.locator(".sb-points", has_text="Fluency").get_by_text("4", exact=True).click()
     await form.get_by_role("button", name="Save the rating").click()
     await expect(page.locator("#compare-rating-note")).to_contain_text("Saved: fluency 4.")
     await page.get_by_role("button", name="Rate answer A").click()
@@ -130,14 +130,14 @@ async def test_an_answer_is_rated_and_what_was_typed_for_another_is_kept(page):
 
 
 async def test_a_failed_column_says_why_and_stop_ends_the_others(page, server):
-    server.backend.words, server.backend.pace = 3000, 0.01
+    server.backend.words, server.backend.pace = 1000, 0.1
     await open_tab(page, "Prompt vs RAG vs fine-tuned")
     await compare(page, "what is the mood?")
     await expect(columns(page).nth(1)).to_contain_text("no documents")
     await expect(columns(page).nth(2)).to_contain_text("mood: word1")
     await page.locator("#compare-question .stop-button").click()
     await until(lambda: server.backend.running == 0)
-    assert 0 < server.backend.generated < 6000
+    assert 0 < server.backend.generated < 2000
     await expect(columns(page).nth(0)).to_contain_text("Stopped")
     await expect(page.locator("#compare-vote")).to_be_hidden()
 
@@ -178,3 +178,18 @@ async def test_columns_wrap_and_nothing_is_wider_than_a_narrow_screen(visit):
     boxes = [await column.bounding_box() for column in await columns(page).all()]
     assert boxes[2]["y"] > boxes[0]["y"]
     assert await page.evaluate("document.documentElement.scrollWidth") == 800
+
+
+async def test_worked_examples_are_edited_in_their_table_and_sent(page, server):
+    await open_tab(page, EXAMPLES)
+    await page.get_by_text("Worked examples, documents").click()
+    cell = page.locator("#compare-examples").get_by_text("Mercury", exact=True).last
+    await cell.dblclick()
+    await page.keyboard.press("Control+a")
+    await page.keyboard.type("a planet of iron")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#compare-examples")).to_contain_text("a planet of iron")
+    await compare(page, "what is the mood?")
+    await expect(page.locator("#compare-ranking li")).to_have_count(3)
+    prompts = ["".join(map(chr, generation.prompt)) for generation in server.backend.seen]
+    assert any("<assistant>a planet of iron<user>" in prompt for prompt in prompts)
