@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from assistant.adapter_pool.revisions import Revisions
 from tests.api.conftest import MAX_UPLOAD
 from tests.fakes import write_adapter
 
@@ -152,3 +153,20 @@ def test_a_deleted_adapter_is_gone_from_folder_memory_and_models(connect, folder
     assert not (folder / "mood").exists() and client.service.backend.resident == {}
     assert "mood" not in [model.id for model in client.models.list()]
     assert httpx.delete(f"{client.url}/v1/adapters/mood").status_code == 404
+
+
+def test_earlier_revisions_are_listed_and_gone_back_to(connect, tmp_path):
+    client = connect()
+    folder, url = client.service.catalog.folder, f"{client.url}/v1/adapters/mood"
+    first = client.service.catalog.get("mood").digest
+    assert httpx.get(f"{url}/revisions").json() == {"object": "list", "data": []}
+    none = httpx.post(f"{url}/revert", json={})
+    assert none.status_code == 404 and "no earlier revision; kept: none" in none.json()["error"]["message"]
+    Revisions(folder).swap_in("mood", write_adapter(tmp_path / "new", fill=0.75))
+    second = client.service.catalog.get("mood").digest
+    [kept] = httpx.get(f"{url}/revisions").json()["data"]
+    assert kept["digest"] == first and kept["object"] == "adapter.revision" and kept["replaced_at"].endswith("+00:00")
+    reverted = httpx.post(f"{url}/revert", json={"digest": first[:12]})
+    assert reverted.status_code == 200 and reverted.json()["digest"] == first
+    assert httpx.post(f"{url}/revert", json={}).json()["digest"] == second
+    assert httpx.post(f"{url}/revert", json={"digest": "abc"}).status_code == 400

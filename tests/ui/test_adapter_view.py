@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.adapter_pool.revisions import Revisions
 from assistant.backends.base import Residency
 from assistant.catalog import Score
 from assistant.service import AdapterStatus
@@ -62,3 +63,29 @@ def test_a_model_card_is_shown_without_its_machine_readable_head(status):
 )
 def test_sizes_are_told_in_binary_units(nbytes, told):
     assert view.size(nbytes) == told
+
+
+def test_the_gates_report_stands_in_the_details(tmp_path: Path):
+    figure = {"figure": "reward", "data": "d", "count": 9, "against": 0.1, "candidate": 0.5, "p": 0.01}
+    figure |= {"gain": 0.4, "low": 0.2, "high": 0.6}
+    gate = {
+        "verdict": "failed",
+        "against": "base",
+        "against_digest": None,
+        "aim": figure,
+        "harness": [],
+        "margin": None,
+    }
+    gate |= {"reasons": [f"surely worse on {EVIL}"], "command": "python -m eval.gate", "date": "2026-01-01"}
+    write_adapter(tmp_path / "mood", gate=gate)
+    told = view.adapter_details(fake_service(tmp_path).adapters()[0])
+    assert "<dt>Gate</dt>" in told and "failed; reward +0.4 [+0.2, +0.6] against base; surely worse on" in told
+    assert "python -m eval.gate" in told and EVIL not in told
+
+
+def test_kept_revisions_are_named_by_digest_and_moment(tmp_path: Path):
+    write_adapter(tmp_path / "mood", fill=0.1)
+    first = fake_service(tmp_path).catalog.get("mood").digest
+    Revisions(tmp_path).swap_in("mood", write_adapter(tmp_path / ".new" / "mood", fill=0.2))
+    [(label, digest)] = view.revision_choices(Revisions(tmp_path).kept("mood"))
+    assert digest == first and label.startswith(f"{first[:12]}, until 20") and label.endswith(" UTC")
