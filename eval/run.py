@@ -24,6 +24,8 @@ from assistant.settings import Settings, load_settings
 from assistant.training.data import sample
 from assistant.training.provenance import ROOT, commit, today
 from eval.command import write
+from eval.comparing.page import page
+from eval.comparing.sections import NAMES
 from eval.corpus import contexts, load_corpus
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
@@ -34,6 +36,7 @@ from eval.tasks.registry import TASKS
 
 ROUTING = "routing"
 RETRIEVAL = "retrieval"
+COMPARE = "compare"
 MODES = get_args(Mode)
 
 
@@ -45,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SwapboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if result["task"] == COMPARE:
+        print(page(result))
+        return 0
     for name, measure in (result["metrics"] | result["cost"]).items():
         print(f"{name:24} {measure['value']:.4f}  ({measure['low']:.4f} to {measure['high']:.4f})")
     for table in result["confusion"].values():
@@ -54,17 +60,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.run", description="Measure a task.")
-    others = (perplexity.NAME, injection.NAME, reward.NAME, ROUTING, RETRIEVAL)
+    others = (perplexity.NAME, injection.NAME, reward.NAME, ROUTING, RETRIEVAL, COMPARE)
     parser.add_argument("--task", required=True, choices=[*TASKS, *others])
     parser.add_argument(
-        "--data", help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval; our own small set unless given"
+        "--data",
+        help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval and compare; our own small set unless given",
     )
+    parser.add_argument("--tasks", nargs="+", choices=NAMES, help="what is compared; all of it unless given")
     parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
     parser.add_argument("--mode", choices=MODES, help="tuned for an adapter, prompt for the base, unless given")
     parser.add_argument(
         "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"
     )
-    parser.add_argument("--top-k", type=int, help=f"passages for each question in mode rag; {Retrieval().top_k} unless given")
+    parser.add_argument(
+        "--top-k", type=int, help=f"passages for each question in mode rag; {Retrieval().top_k} unless given"
+    )
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
@@ -98,6 +108,10 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
     if options.task in (ROUTING, RETRIEVAL) and options.adapter != BASE:
         raise EvaluationError(f"{options.task} asks no adapter; leave out --adapter")
+    if options.task == COMPARE and (options.adapter != BASE or options.mode or options.prompt):
+        raise EvaluationError("compare asks in every mode by itself; leave out --adapter, --mode and --prompt")
+    if options.task != COMPARE and options.tasks:
+        raise EvaluationError("--tasks is for --task compare only")
     if options.task not in TASKS and (options.mode or options.prompt):
         raise EvaluationError(f"{options.task} asks nothing; leave out --mode and --prompt")
 
@@ -105,19 +119,38 @@ def check(options: argparse.Namespace) -> None:
 async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
     """Whatever can be wrong is looked at before the base is loaded, which takes seconds."""
     started = time.monotonic()
+    about: dict[str, Any]
     if options.task == RETRIEVAL:
         # Imported here as routing is; no base is needed.
         from eval.tasks import retrieval
 
         models = {"embedder": settings.embedder, "reranker": settings.reranker}
         return _result(models, retrieval.run(settings, options.data, options.limit, options.seed), options, started)
+    if options.task == COMPARE:
+        # Imported here as retrieval is.
+        from eval.comparing.run import run as compare
+
+        about = await compare(
+            settings,
+            options.data,
+            options.tasks or NAMES,
+            options.limit,
+            options.seed,
+            options.concurrency,
+            options.out,
+        )
+        return {
+            "data": options.data or str(DATA.relative_to(ROOT)),
+            "seconds": round(time.monotonic() - started, 1),
+            **about,
+        }
     adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
     asked_of = {"adapter": options.adapter, "adapter_digest": adapter.digest if adapter else None}
     if options.task == ROUTING:
         # Imported here: it brings the embedder, which no other task needs.
         from eval.tasks import routing
 
-        about: dict[str, Any] = {}
+        about = {}
         async with measured_service(settings) as service:
             outcome = await routing.run(service, options.data, options.limit)
     elif options.task == perplexity.NAME:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
 
 from assistant.errors import EvaluationError
 
 METRICS = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
-SCORER = RougeScorer(list(METRICS.values()), use_stemmer=True)
+# With a tokenizer given: of its default the library tells the log, which sets that up before the program does.
+SCORER = RougeScorer(list(METRICS.values()), tokenizer=DefaultTokenizer(use_stemmer=True))
 
 
 def rouge(answer: str, references: Sequence[str]) -> dict[str, float]:

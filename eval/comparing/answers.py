@@ -1,0 +1,69 @@
+"""Answers that are kept as they come, so that a run that was cut off goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.errors import EvaluationError
+from assistant.messages import ChatRequest
+
+Answer = Mapping[str, Any]
+"""One answer of one mode, judged: see `eval.comparing.run`."""
+
+
+class Answers:
+    """A JSON lines file. Each answer goes by what was asked of whom, so a change of either asks again."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises EvaluationError where the file cannot be read, or holds something else."""
+        self.path = path
+        self._kept: dict[str, Answer] = {}
+        if not path.exists():
+            return
+        lines = path.read_bytes().split(b"\n")
+        # Without its line break the last line was cut off while it was written; its answer is asked for again.
+        whole = b"".join(line + b"\n" for line in lines[:-1])
+        if lines[-1]:
+            path.write_bytes(whole)
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                row = json.loads(line)
+                self._kept[row["key"]] = row["answer"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise EvaluationError(
+                    f"{path}:{number}: no answer of a comparison; delete the file to ask anew"
+                ) from error
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: str) -> Answer | None:
+        return self._kept.get(key)
+
+    def add(self, answers: Mapping[str, Answer]) -> None:
+        """Keep them on disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            for key, answer in answers.items():
+                file.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
+        self._kept |= answers
+
+
+def digest(*parts: object) -> str:
+    """One name for all of it."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def key_of(request: ChatRequest, section: str, weights: Sequence[str], corpus: str) -> str:
+    """What was asked, of which weights, and of which documents.
+
+    Args:
+        weights: digests of the base and of the adapter, where one answers.
+        corpus: digest of the documents. The id of their collection is another one in every run and does not count.
+    """
+    asked = request.model_dump(mode="json", exclude={"retrieval": {"collections"}}, exclude_unset=True)
+    return digest(section, asked, list(weights), corpus if request.retrieval else "")

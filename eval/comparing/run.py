@@ -1,0 +1,222 @@
+"""Each question to all modes at once, and the figures of what they answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assistant.catalog import Adapter, Catalog
+from assistant.comparison.request import TUNED, Mode
+from assistant.errors import EvaluationError, NothingRelevant
+from assistant.messages import Part, Retrieval
+from assistant.service import ChatService
+from assistant.settings import Settings
+from assistant.training.data import Item
+from eval.ask import ask_all
+from eval.comparing.answers import Answer, Answers, digest, key_of
+from eval.comparing.page import page
+from eval.comparing.plot import drawing
+from eval.comparing.sections import NAMES, SECTIONS, Section
+from eval.corpus import contexts, load_corpus
+from eval.measure import cost, measured_figures
+from eval.metrics.paired import paired_bootstrap
+from eval.report.plots import drawn
+from eval.session import measured_service
+from eval.tasks.scorers import Figures, averages
+
+log = logging.getLogger(__name__)
+NAME = "compare"
+PER_COMPARISON = 5
+"""Columns of the widest comparison: so many requests at the same time are one question's."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One record, to be put to all modes of a section."""
+
+    section: Section
+    item: Item
+    retrieval: Retrieval
+    corpus: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.item.record.get('id', self.item.where)} of {self.section.key}"
+
+
+async def run(
+    settings: Settings,
+    data: str | None,
+    names: Sequence[str],
+    limit: int | None,
+    seed: int,
+    concurrency: int,
+    out: Path,
+) -> dict[str, Any]:
+    """What `eval.run` writes: figures, differences to the base's prompt, cost, examples.
+
+    Beside `out` the tables are written as `.md`, the plot as `.png`, and every answer as it comes, as
+    `.answers.jsonl`; these are not asked for again.
+
+    Args:
+        data: folder with the files of the sections; our own small sets for None.
+        names: which tasks, of `NAMES`.
+        limit: records of each task; a larger limit asks the same ones and more.
+
+    Raises:
+        EvaluationError: there are no records, the kept answers cannot be read, or a request failed.
+        DataError: the data is wrong; names file and line.
+        UnknownAdapter: the adapter of a task is not in the catalogue.
+    """
+    sections = [section for section in SECTIONS if section.name in names]
+    catalog = Catalog(settings.adapters_dir)
+    adapters = {name: catalog.get(name) for name in NAMES if name in names}
+    everything = {section.name: section.load(data) for section in sections}
+    asked = {name: random.Random(seed).sample(items, len(items))[:limit] for name, items in everything.items()}
+    answers = Answers(out.with_suffix(".answers.jsonl"))
+    log.info("%d answers kept from before in %s", len(answers), answers.path)
+    async with measured_service(settings) as service:
+        retrievals, corpora = {}, {}
+        for name, items in everything.items():
+            # All contexts of the file, whatever was drawn: a search among few would be easier than it is.
+            texts = contexts(items)
+            collection = await asyncio.to_thread(service.library.create_collection, name)
+            await load_corpus(service.library, texts, collection.id)
+            retrievals[name], corpora[name] = Retrieval(collections=(collection.id,)), texts
+            log.info("%s: %d contexts to search", name, len(texts))
+        # Turn about, so that a run that is cut off has some of each.
+        todo = [
+            Comparison(section, item, retrievals[section.name], digest(corpora[section.name]))
+            for place in range(max(map(len, asked.values())))
+            for section in sections
+            for item in asked[section.name][place : place + 1]
+        ]
+        examples = await ask_comparisons(service, todo, adapters, answers, max(1, concurrency // PER_COMPARISON))
+        base = {"base": service.backend.base_name, "base_digest": service.backend.base_digest}
+    result = {
+        "kind": "comparison",
+        **base,
+        "adapters": {name: adapter.digest for name, adapter in adapters.items()},
+        "count": len(todo),
+        "config": {
+            "limit": limit,
+            "seed": seed,
+            "concurrency": concurrency,
+            "top_k": Retrieval().top_k,
+            "contexts": {name: len(texts) for name, texts in corpora.items()},
+            "prompts": {s.key: {mode: s.prompts[mode].name for mode in s.modes} for s in sections},
+        },
+        **figures(sections, examples),
+        "confusion": {},
+        "examples": [dict(example) for example in examples],
+    }
+    out.with_suffix(".md").write_text(page(result), encoding="utf-8")
+    out.with_suffix(".png").write_bytes(drawn(drawing(result), "png"))
+    return result
+
+
+async def ask_comparisons(
+    service: ChatService,
+    todo: Sequence[Comparison],
+    adapters: Mapping[str, Adapter],
+    answers: Answers,
+    at_once: int,
+) -> list[Answer]:
+    """The answers of all modes to all of it, in order; those of one record run in one mixed batch."""
+    gate = asyncio.Semaphore(at_once)
+    started, asked = time.monotonic(), 0
+
+    async def compare(one: Comparison) -> list[Answer]:
+        nonlocal asked
+        adapter = adapters[one.section.name]
+        requests = {m: one.section.request(m, one.item, adapter, one.retrieval) for m in one.section.modes}
+        keys = {
+            mode: key_of(
+                request,
+                one.section.key,
+                [service.backend.base_digest, *([adapter.digest] if mode in TUNED else [])],
+                one.corpus,
+            )
+            for mode, request in requests.items()
+        }
+        missing = [mode for mode in requests if answers.get(keys[mode]) is None]
+        if missing:
+            async with gate:
+                ends = await ask_all(
+                    service,
+                    [requests[mode] for mode in missing],
+                    len(missing),
+                    [f"{one.name}, {mode}" for mode in missing],
+                    unanswered=(NothingRelevant.code,),
+                )
+                answers.add({keys[m]: judged(one, m, end.parts[0]) for m, end in zip(missing, ends, strict=True)})
+            asked += 1
+            if asked % 10 == 0:
+                spent = time.monotonic() - started
+                log.info("%d comparisons asked in %.0f s, %.1f s each", asked, spent, spent / asked)
+        found = [answers.get(keys[mode]) for mode in requests]
+        return [answer for answer in found if answer is not None]
+
+    log.info("%d comparisons", len(todo))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(compare(one)) for one in todo]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    return [answer for task in tasks for answer in task.result()]
+
+
+def judged(one: Comparison, mode: Mode, part: Part) -> Answer:
+    """One answer with its own value of each figure that is a mean; `retrieved` where documents were searched."""
+    record = one.item.record
+    answer = {
+        "section": one.section.key,
+        "mode": mode,
+        "id": record.get("id", one.item.where),
+        "question": record["question"],
+        "answer": part.text,
+        "prompt_tokens": part.usage.prompt_tokens,
+        "tokens": part.usage.completion_tokens,
+        "seconds": part.timing.total,
+        **one.section.measured.scorer.judge(record, part),
+    }
+    if mode in ("rag", "rag-tuned"):
+        own = " ".join(record["context"].split())
+        answer["retrieved"] = float(any(" ".join(passage.text.split()) in own for passage in part.passages))
+    return answer
+
+
+def figures(sections: Sequence[Section], examples: Sequence[Answer]) -> dict[str, Any]:
+    """`metrics`, `cost` and `differences` (to the base's prompt, paired by record), under `SECTION.MODE.FIGURE`.
+
+    Raises:
+        EvaluationError: a mode has no answers.
+    """
+    metrics: dict[str, Any] = {}
+    costs: dict[str, Any] = {}
+    differences: dict[str, Any] = {}
+    for section in sections:
+        by_mode = {
+            mode: [e for e in examples if (e["section"], e["mode"]) == (section.key, mode)] for mode in section.modes
+        }
+        before = section.measured.scorer.figures(by_mode["prompt"])
+        for mode, own in by_mode.items():
+            if not own:
+                raise EvaluationError(f"{section.key}: no answers of mode {mode}")
+            place = f"{section.key}.{mode}"
+            scored: Figures = section.measured.scorer.figures(own)
+            searched: Figures = [averages(own, "retrieved")] if "retrieved" in own[0] else []
+            spent: Figures = [averages(own, "prompt_tokens"), *cost(own)]
+            metrics |= {f"{place}.{k}": asdict(v) for k, v in measured_figures([*scored, *searched], len(own)).items()}
+            costs |= {f"{place}.{k}": asdict(v) for k, v in measured_figures(spent, len(own)).items()}
+            if mode != "prompt":
+                for (names, first), (_, second) in zip(before, scored, strict=True):
+                    found = paired_bootstrap(first, second, len(own))
+                    differences |= {f"{place}.{k}": asdict(v) for k, v in zip(names, found, strict=True)}
+    return {"metrics": metrics, "cost": costs, "differences": differences}
