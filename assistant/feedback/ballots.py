@@ -15,6 +15,9 @@ Scale = Literal["fluency", "coherence", "relevance", "correctness"]
 SCALES: tuple[Scale, ...] = ("fluency", "coherence", "relevance", "correctness")
 Verdict = Literal["ranked", "all_bad", "skipped"]
 
+IMPORTED = "imported-"
+"""How the voter of a vote begins that came with a file; the pseudonym it was under there follows."""
+
 
 def once_each(tags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag.strip() for tag in tags))
@@ -101,13 +104,15 @@ class Answer:
 class Case:
     """A vote with all it was about. `prompt` ends with the question; `answers` is by position.
 
-    `is_chat` is false for raw text, which has no conversation.
+    `is_chat` is false for raw text, which has no conversation. `is_hidden`: it is about a blind comparison whose names
+    have not been told yet.
     """
 
     vote: Vote
     prompt: tuple[Message, ...]
     answers: tuple[Answer, ...]
     is_chat: bool = True
+    is_hidden: bool = False
 
     @property
     def question(self) -> str:
@@ -116,4 +121,6 @@ class Case:
 
 def pseudonym(voter: str) -> str:
     """A voter's name as it may leave the server: their id itself would let others act for them."""
+    if voter.startswith(IMPORTED):
+        return voter.removeprefix(IMPORTED)
     return hashlib.sha256(voter.encode()).hexdigest()[:16]

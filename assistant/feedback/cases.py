@@ -15,13 +15,15 @@ from assistant.feedback.ballots import Answer, Case, Ranking, Rating, Vote
 from assistant.feedback.filters import Filters
 from assistant.messages import Message, Part
 
+HIDDEN = (comparisons.c.blind & comparisons.c.revealed_at.is_(None)).label("hidden")
+
 
 def read_cases(connection: Connection, filters: Filters) -> list[Case]:
     """The votes that count and fit, newest first. Ratings taken back are left out."""
     conditions = [votes.c.superseded_at.is_(None), *_conditions(filters)]
     query = select(votes).where(*conditions).order_by(votes.c.created_at.desc(), votes.c.id)
     compared = (
-        select(columns, comparisons.c.question, comparisons.c.request.label("asked"), *_turn_fields())
+        select(columns, comparisons.c.question, comparisons.c.request.label("asked"), HIDDEN, *_turn_fields())
         .select_from(
             columns.join(comparisons, comparisons.c.id == columns.c.comparison_id).outerjoin(
                 turns, turns.c.id == columns.c.turn_id
@@ -31,8 +33,12 @@ def read_cases(connection: Connection, filters: Filters) -> list[Case]:
         .order_by(columns.c.position)
     )
     rated = (
-        select(*_turn_fields(), columns.c.mode, columns.c.shown, columns.c.position.label("place"))
-        .select_from(turns.outerjoin(columns, columns.c.turn_id == turns.c.id))
+        select(*_turn_fields(), columns.c.mode, columns.c.shown, columns.c.position.label("place"), HIDDEN)
+        .select_from(
+            turns.outerjoin(columns, columns.c.turn_id == turns.c.id).outerjoin(
+                comparisons, comparisons.c.id == columns.c.comparison_id
+            )
+        )
         .where(turns.c.id.in_(select(votes.c.turn_id).where(*conditions)))
     )
     found = [vote_of(row) for row in connection.execute(query)]
@@ -59,6 +65,8 @@ def vote_of(row: Row[Any]) -> Vote:
 
 def _conditions(filters: Filters) -> list[Any]:
     conditions: list[Any] = []
+    if filters.vote is not None:
+        conditions.append(votes.c.id == filters.vote)
     if filters.since is not None:
         conditions.append(votes.c.created_at >= filters.since)
     if filters.until is not None:
@@ -81,15 +89,16 @@ def _comparison_case(vote: Vote, rows: Sequence[Row[Any]]) -> Case:
     system = rows[0].asked.get("system")
     before = (Message(role="system", content=system),) if system else ()
     prompt = (*before, Message(role="user", content=rows[0].question))
-    return Case(vote, prompt, tuple(_answer(row, row.turn_id, row.mode, row.position, row.shown) for row in rows))
+    answers = tuple(_answer(row, row.turn_id, row.mode, row.position, row.shown) for row in rows)
+    return Case(vote, prompt, answers, is_hidden=bool(rows[0].hidden))
 
 
 def _turn_case(vote: Vote, row: Any) -> Case:
     answer = _answer(row, row.id, row.mode or "", row.place or 0, row.shown or 0)
-    if row.kind != "chat":
-        return Case(vote, (Message(role="user", content=row.user_text),), (answer,), is_chat=False)
-    prompt = tuple(Message.model_validate(message) for message in row.request["messages"])
-    return Case(vote, prompt, (answer,))
+    is_chat = row.kind == "chat"
+    messages = row.request["messages"] if is_chat else [{"role": "user", "content": row.user_text}]
+    prompt = tuple(Message.model_validate(message) for message in messages)
+    return Case(vote, prompt, (answer,), is_chat, bool(row.hidden))
 
 
 def _answer(row: Row[Any], turn_id: str, mode: str, position: int, shown: int) -> Answer:

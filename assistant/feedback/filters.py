@@ -22,15 +22,17 @@ Moment = Annotated[datetime, AfterValidator(with_zone)]
 class Filters(Frozen):
     """All that is given must fit; None asks for nothing. `until` itself is not included.
 
-    `adapters` wants one of them among the answers; `text` stands anywhere in question, answers, comment or
+    `vote` is one vote's id. `adapters` and `modes` want one of them among the answers; `text` stands anywhere in question, answers, comment or
     correction, whatever the case; `tags` must all be there; `blind` is whether names were hidden at the vote.
     """
 
+    vote: str | None = None
     since: Moment | None = None
     until: Moment | None = None
     voter: str | None = None
     kind: Literal["ranking", "rating"] | None = None
     adapters: frozenset[str] | None = None
+    modes: frozenset[str] | None = None
     text: str | None = None
     tags: frozenset[str] = frozenset()
     blind: bool | None = None
@@ -41,6 +43,8 @@ class Filters(Frozen):
         if self.adapters is not None and not any(
             self.adapters.intersection(answer.adapter.split("+")) for answer in case.answers
         ):
+            return False
+        if self.modes is not None and self.modes.isdisjoint(answer.mode for answer in case.answers):
             return False
         if not self.tags <= set(ballot.tags):
             return False

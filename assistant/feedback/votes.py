@@ -122,6 +122,13 @@ class VoteStore:
         with self.database.reading() as connection:
             return read_cases(connection, filters or Filters())
 
+    def case(self, vote_id: str) -> Case:
+        """One vote that counts, with the answers it is about. Raises NotFound."""
+        found = self.votes(Filters(vote=vote_id))
+        if not found:
+            raise NotFound(f"no vote {vote_id!r}; it was replaced or deleted")
+        return found[0]
+
     # Keeping in order -----------------------------------------------------------------------------
 
     def retag(self, vote_id: str, tags: Sequence[str]) -> Vote:

@@ -22,6 +22,7 @@ from assistant.ui.exchange import Exchange, from_turn
 from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
 from assistant.ui.presence import Presence
+from assistant.ui.rating_panel import RatingPanel
 from assistant.ui.toast import tell
 from assistant.ui.visitor import Visitor, read_visitor
 
@@ -40,9 +41,10 @@ class ChatTab:
         self.views = Views()
         self.presence = Presence(self.live.stop_all)
         self.history = History(store)
+        self.rating = RatingPanel(store, self.votes)
 
     def build(self) -> None:
-        self.parts = ChatParts(self.service.adapters(), self.service.library.collections(), self.history)
+        self.parts = ChatParts(self.service.adapters(), self.service.library.collections(), self.history, self.rating)
 
     def connect(self, page: gr.Blocks) -> None:
         parts = self.parts
@@ -64,6 +66,7 @@ class ChatTab:
             lambda is_on: gr.Row(visible=is_on), parts.from_documents, parts.retrieval.row, **quiet
         )
         parts.picker.change(self._show_defaults, parts.picker, parts.controls[:-1], **quiet)
+        self.rating.connect(parts.browser, self._show_thumbs, [parts.chatbot])
         self.history.connect(parts.browser, parts.shown, self._open, self._stop_reply)
         page.unload(self._leave)
 
@@ -128,6 +131,17 @@ class ChatTab:
     def _rate(self, owner: str, turn_id: str, thumb: bool | None) -> None:
         said = self.votes.rating(owner, turn_id) or Rating(turn_id=turn_id)
         self.votes.rate(owner, said.model_copy(update={"thumb": thumb}))
+
+    async def _show_thumbs(self, kept: Any) -> Updates:
+        """A thumb given in the form is the one beside the answer."""
+        visitor = read_visitor(kept)
+        try:
+            self._check_idle(visitor)
+            conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+        except SwapboardError:  # the thumbs are brought up to date when the conversation is shown next
+            return {self.parts.chatbot: gr.skip()}
+        exchanges = [from_turn(turn) for turn in conversation.turns]
+        return {self.parts.chatbot: gr.Chatbot(feedback_value=render.feedback(exchanges))}
 
     async def _show_defaults(self, name: str) -> list[Any]:
         usable = {status.adapter.name: status.adapter for status in self.service.adapters()}

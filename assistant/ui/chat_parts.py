@@ -13,6 +13,7 @@ from assistant.service import AdapterStatus
 from assistant.ui import render
 from assistant.ui.controls import RetrievalControls, build_controls
 from assistant.ui.history import History
+from assistant.ui.rating_panel import RatingPanel
 from assistant.ui.visitor import browser_state
 
 WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
@@ -22,7 +23,13 @@ WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
 class ChatParts:
     """The components, built inside the current Blocks. `returned` holds a text on its way back to the composer."""
 
-    def __init__(self, statuses: Sequence[AdapterStatus], collections: Sequence[Collection], history: History) -> None:
+    def __init__(
+        self,
+        statuses: Sequence[AdapterStatus],
+        collections: Sequence[Collection],
+        history: History,
+        rating: RatingPanel,
+    ) -> None:
         self.browser = browser_state()
         self.returned = gr.Textbox(visible=False)
         with gr.Row(elem_id="chat-columns"):
@@ -84,6 +91,7 @@ class ChatParts:
                         apply_default_css=False,
                     )
                     self.controls = build_controls()
+        rating.build()
         self.shown: list[Any] = [self.chatbot, self.composer, self.returned, self.browser, self.picker, self.system]
         """Whatever showing a conversation may change."""
         self.shown += [history.listing, history.tools, *self.documents, self.retrieval.row]

@@ -22,6 +22,7 @@ from assistant.ui.compare import CompareTab
 from assistant.ui.controls import offer_collections
 from assistant.ui.documents import DocumentsTab
 from assistant.ui.history import Updates
+from assistant.ui.preferences import PreferencesTab
 from assistant.ui.reader import Reader
 from assistant.ui.theme import CSS, HEAD, page_theme
 
@@ -36,6 +37,7 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
     """The page over one service and one store. It holds no state of its own beside the answers under way."""
     chat, adapters = ChatTab(service, store), AdaptersTab(service)
     compare = CompareTab(batches, VoteStore(store.database))
+    preferences = PreferencesTab(VoteStore(store.database), service.catalog)
     documents, reader = DocumentsTab(service.library, service.retriever), Reader(service.library)
     with gr.Blocks(
         title="Swapboard", analytics_enabled=False, fill_width=True, delete_cache=(UPLOAD_AGE, UPLOAD_AGE)
@@ -53,6 +55,8 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
                 chat.build()
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare.build()
+            with gr.Tab("Preferences", id="preferences") as preferences_tab:
+                preferences.build()
             with gr.Tab("Documents", id="documents"):
                 documents.build()
             with gr.Tab("Adapters", id="adapters"):
@@ -115,6 +119,7 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
         reader.connect()
         adapters.connect(page)
         compare.connect(page, compare_tab, chat.parts.browser)
+        preferences.connect(preferences_tab, chat.parts.browser)
     page.queue(default_concurrency_limit=None)
     return page
 

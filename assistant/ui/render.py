@@ -48,7 +48,10 @@ def answer_items(exchange: Exchange, place: int = 0) -> list[str]:
     items = []
     for index, part in enumerate(exchange.parts):
         anchor = f"{place}-{index}"
-        items.append(part_label(part, index, max(exchange.of, len(exchange.parts))))
+        # The rating is one of the whole answer, however many wrote it.
+        is_rateable = exchange.state == "finished" and exchange.turn_id and index == len(exchange.parts) - 1
+        link = rate_link(exchange.turn_id) if is_rateable and exchange.turn_id else ""
+        items.append(part_label(part, index, max(exchange.of, len(exchange.parts)), link))
         if part.text:
             items.append(citations.linked(part.text, part.passages, anchor, part.grounding))
         if part.passages:
@@ -70,12 +73,12 @@ def feedback(exchanges: Sequence[Exchange]) -> list[str | None]:
     return [words[exchange.liked] for exchange in exchanges]
 
 
-def part_label(part: ShownPart, index: int = 0, of: int = 1) -> str:
-    """Who wrote a part and why, and how long it took."""
+def part_label(part: ShownPart, index: int = 0, of: int = 1, link: str = "") -> str:
+    """Who wrote a part and why, how long it took, and a link where there is one."""
     steps = f'<span class="sb-step">{index + 1} of {of}</span>' if of > 1 else ""
     busy = " sb-busy" if part.finish_reason is None else ""
     facts = f'<span class="sb-facts">{one_line(" · ".join(part_facts(part)))}</span>'
-    return f'<div class="sb-label{busy}">{steps}{chip(part.route.adapter)}{why(part.route)}{facts}</div>'
+    return f'<div class="sb-label{busy}">{steps}{chip(part.route.adapter)}{why(part.route)}{facts}{link}</div>'
 
 
 def part_facts(part: ShownPart) -> list[str]:
@@ -96,6 +99,11 @@ def part_facts(part: ShownPart) -> list[str]:
     if not part.text:
         facts.append("empty answer")
     return facts
+
+
+def rate_link(turn_id: str) -> str:
+    """Opens the form of `assistant.ui.rating_panel`."""
+    return f'<a class="sb-rate-link" href="#sb-rate/{one_line(turn_id)}">Rate</a>'
 
 
 def why(route: Route) -> str:

@@ -114,3 +114,11 @@ def test_broken_adapters_cannot_be_picked(tmp_path: Path):
     (tmp_path / "torn").mkdir()
     choices = render.adapter_choices(fake_service(tmp_path).adapters())
     assert choices[2:] == [("mood — sentiment", "mood")]
+
+
+def test_only_a_finished_answer_has_a_link_to_rate_it_and_only_one():
+    def linked(**fields: object) -> int:
+        return "".join(render.answer_items(Exchange("q", parts=(part(), part()), **fields))).count("#sb-rate/t1")
+
+    assert linked(state="finished", turn_id="t1") == 1
+    assert linked(state="stopped", turn_id="t1") == linked(state="writing") == linked(state="finished") == 0

@@ -1,0 +1,278 @@
+"""Votes from a file into the database, with the answers they are about; what is there already stays as it is.
+
+Only the two formats that hold whole votes can come in: ranked lists and ratings. What comes in and goes out again is
+the same rows.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, delete, insert, select, update
+
+from assistant.database.connection import Database
+from assistant.database.tables.comparisons import columns, comparisons
+from assistant.database.tables.conversations import turns
+from assistant.database.tables.votes import votes
+from assistant.errors import DataError, InvalidRequest
+from assistant.feedback.ballots import IMPORTED, SCALES, Ranking, Rating
+from assistant.feedback.cases import vote_of
+from assistant.feedback.formats import Format, Row
+from assistant.feedback.votes import check_ranks
+from assistant.messages import ChatRequest, Decoding, Message, Part, Route, Timing, Usage
+
+ADMITTED: tuple[Format, ...] = ("ranked", "ratings")
+ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
+OWNER = "import-"
+"""How the owner of a comparison begins that came with a file. The rest is random: it is in nobody's list."""
+
+NO_DIGEST = ""
+"""The base's digest of an answer from a file, which does not tell it."""
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """How many votes came in, how many were there already, and why the others were refused, with their row."""
+
+    added: int
+    known: int
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    turn_id: str
+    mode: str
+    adapter: str
+    text: str
+    is_finished: bool
+    tokens: int
+    shown: int
+
+
+def admit(database: Database, rows: Sequence[Row], format: Format) -> Admitted:
+    """Keep the votes of a file that `read_file` has read. All that can come in do so at once.
+
+    Raises:
+        DataError: the format does not hold whole votes.
+        StoreUnavailable: the database does not answer; then nothing was saved.
+    """
+    if format not in ADMITTED:
+        raise DataError(f"{format} rows cannot become votes again; allowed: {', '.join(ADMITTED)}")
+    added, known, refused = 0, 0, []
+    with database.writing() as connection:
+        for number, row in enumerate(rows, 1):
+            try:
+                if _is_known(connection, row):
+                    known += 1
+                    continue
+                with connection.begin_nested():
+                    _admit(connection, row, format)
+                added += 1
+            except InvalidRequest as error:
+                refused.append(f"row {number}: {error}")
+    return Admitted(added, known, tuple(refused))
+
+
+def _is_known(connection: Connection, row: Row) -> bool:
+    if not ID.fullmatch(row["vote"]):
+        raise InvalidRequest(f"vote {row['vote']!r}; allowed: 1 to 32 letters, digits, - and _")
+    return connection.execute(select(votes.c.id).where(votes.c.id == row["vote"])).one_or_none() is not None
+
+
+def _admit(connection: Connection, row: Row, format: Format) -> None:
+    """Raises InvalidRequest for a row that is no vote, or does not fit what is here."""
+    try:
+        prompt = tuple(Message.model_validate(message) for message in row["prompt"])
+        when = datetime.fromtimestamp(row["tstamp"], UTC)
+        ballot = _ranking(row) if format == "ranked" else _rating(row)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InvalidRequest(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
+    except (ValueError, OverflowError, OSError) as error:
+        raise InvalidRequest(f"tstamp {row['tstamp']!r} is no moment: {error}") from error
+    if not prompt or prompt[-1].role != "user":
+        raise InvalidRequest("the prompt does not end with a question")
+    answers = _answers(row) if isinstance(ballot, Ranking) else [_rated(row)]
+    if isinstance(ballot, Ranking):
+        if len(prompt) > 2 or (len(prompt) == 2 and prompt[0].role != "system"):
+            raise InvalidRequest("the prompt of a ranking is a question, with at most a system prompt before it")
+        check_ranks(ballot, ["finished" if answer.is_finished else "failed" for answer in answers])
+    there = _texts(connection, [answer.turn_id for answer in answers])
+    for answer in answers:
+        if len(answer.mode) > 16 or len(answer.adapter) > 255:
+            raise InvalidRequest(f"mode {answer.mode!r} or adapter {answer.adapter!r} is too long; allowed: 16 and 255")
+        if there.get(answer.turn_id, answer.text) != answer.text:
+            raise InvalidRequest(f"answer {answer.turn_id!r} is here already, in other words")
+    for answer in answers:
+        if answer.turn_id not in there:
+            _add_turn(connection, answer, prompt, when)
+        elif isinstance(ballot, Ranking):
+            # It may have come with a rating, which does not tell how long it is; one that was given here stays.
+            known = {"parts": [_part(answer, prompt).model_dump(mode="json")]}
+            from_file = turns.c.base_digest == NO_DIGEST
+            connection.execute(update(turns).where(turns.c.id == answer.turn_id, from_file).values(**known))
+    if isinstance(ballot, Ranking):
+        _seat(connection, ballot.comparison_id, answers, prompt, when, row["was_blind"])
+    elif answers[0].mode and answers[0].turn_id not in there:
+        _seat(connection, secrets.token_hex(16), answers, prompt, when, row["was_blind"])
+    _add_vote(connection, row, ballot, when)
+
+
+def _ranking(row: Row) -> Ranking:
+    lists = ("modes", "adapters", "turns", "finished", "shown", "tokens")
+    if any(len(row[name]) != len(row["responses"]) for name in lists):
+        raise InvalidRequest(f"{', '.join(lists)}: allowed: one for each of the {len(row['responses'])} responses")
+    if sorted(row["shown"]) != list(range(len(row["shown"]))):
+        raise InvalidRequest(f"shown {row['shown']}; allowed: each place once, from 0")
+    if len(set(row["turns"])) < len(row["turns"]):
+        raise InvalidRequest(f"turns {row['turns']}; allowed: each once")
+    return Ranking(
+        comparison_id=_id(row["comparison"]),
+        verdict=row["verdict"],
+        ranks=tuple(row["ranks"]),
+        comment=row["comment"],
+        tags=tuple(row["tags"]),
+    )
+
+
+def _rating(row: Row) -> Rating:
+    return Rating(
+        turn_id=_id(row["turn"]),
+        thumb=row["thumb"],
+        scales={scale: row[scale] for scale in SCALES if row[scale] is not None},
+        tags=tuple(row["tags"]),
+        comment=row["comment"],
+        correction=row["correction"],
+    )
+
+
+def _answers(row: Row) -> list[_Answer]:
+    named = zip(row["turns"], row["modes"], row["adapters"], row["responses"], strict=True)
+    told = zip(row["finished"], row["tokens"], row["shown"], strict=True)
+    return [_Answer(_id(one[0]), *one[1:], *rest) for one, rest in zip(named, told, strict=True)]
+
+
+def _rated(row: Row) -> _Answer:
+    return _Answer(_id(row["turn"]), row["mode"], row["adapter"], row["response"], True, 0, 0)
+
+
+def _id(text: str) -> str:
+    if not ID.fullmatch(text):
+        raise InvalidRequest(f"id {text!r}; allowed: 1 to 32 letters, digits, - and _")
+    return text
+
+
+def _texts(connection: Connection, turn_ids: Sequence[str]) -> dict[str, str]:
+    found = connection.execute(select(turns.c.id, turns.c.parts).where(turns.c.id.in_(turn_ids)))
+    return {row.id: "\n\n".join(part["text"] for part in row.parts or ()) for row in found}
+
+
+def _part(answer: _Answer, prompt: tuple[Message, ...]) -> Part:
+    return Part(
+        route=Route(adapter=answer.adapter, confidence=1.0, reason="from a file", text=prompt[-1].content),
+        digest=None,
+        decoding=Decoding(),
+        text=answer.text,
+        finish_reason="stop" if answer.is_finished else "cancelled",
+        usage=Usage(completion_tokens=answer.tokens),
+        timing=Timing(),
+    )
+
+
+def _add_turn(connection: Connection, answer: _Answer, prompt: tuple[Message, ...], when: datetime) -> None:
+    asked = ChatRequest(messages=prompt, adapter=answer.adapter, turn_id=answer.turn_id)
+    connection.execute(
+        insert(turns).values(
+            id=answer.turn_id,
+            position=0,
+            created_at=when,
+            finished_at=when,
+            state="finished" if answer.is_finished else "failed",
+            kind="chat",
+            adapter=answer.adapter,
+            request=asked.model_dump(mode="json"),
+            user_text=prompt[-1].content,
+            parts=[_part(answer, prompt).model_dump(mode="json")],
+            base_digest=NO_DIGEST,
+        )
+    )
+
+
+def _seat(
+    connection: Connection,
+    comparison_id: str,
+    answers: Sequence[_Answer],
+    prompt: tuple[Message, ...],
+    when: datetime,
+    was_blind: bool,
+) -> None:
+    """The comparison with its columns, where it is not there yet. Its names are told: the file names them."""
+    if connection.execute(select(comparisons.c.id).where(comparisons.c.id == comparison_id)).one_or_none():
+        return
+    # A rating may have come in before the ranking: then its answer sits alone so far.
+    seated = select(columns.c.comparison_id).where(columns.c.turn_id.in_([answer.turn_id for answer in answers]))
+    connection.execute(delete(comparisons).where(comparisons.c.id.in_(seated), comparisons.c.owner.like(f"{OWNER}%")))
+    if connection.execute(seated).first():
+        raise InvalidRequest("an answer is in another comparison here")
+    connection.execute(
+        insert(comparisons).values(
+            id=comparison_id,
+            owner=OWNER + secrets.token_urlsafe(24),
+            position=0,
+            created_at=when,
+            finished_at=when,
+            state="finished",
+            question=prompt[-1].content,
+            request={"system": prompt[0].content} if len(prompt) > 1 else {},
+            blind=was_blind,
+            revealed_at=when,
+        )
+    )
+    seats = [
+        {
+            "comparison_id": comparison_id,
+            "position": position,
+            "shown": answer.shown,
+            "mode": answer.mode,
+            "adapter": answer.adapter,
+            "turn_id": answer.turn_id,
+        }
+        for position, answer in enumerate(answers)
+    ]
+    connection.execute(insert(columns), seats)
+
+
+def _add_vote(connection: Connection, row: Row, ballot: Ranking | Rating, when: datetime) -> None:
+    """The vote; of what the same voter said about the same thing the last still counts."""
+    is_ranking = isinstance(ballot, Ranking)
+    subject = ballot.comparison_id if isinstance(ballot, Ranking) else ballot.turn_id
+    voter = IMPORTED + row["voter"][:64]
+    about = votes.c.comparison_id == subject if is_ranking else votes.c.turn_id == subject
+    current = connection.execute(
+        select(votes).where(votes.c.voter == voter, about, votes.c.superseded_at.is_(None))
+    ).one_or_none()
+    superseded_at = None
+    if current is not None:
+        said = vote_of(current)
+        if said.created_at > when:
+            superseded_at = said.created_at
+        else:
+            connection.execute(update(votes).where(votes.c.id == said.id).values(superseded_at=when))
+    connection.execute(
+        insert(votes).values(
+            id=row["vote"],
+            voter=voter,
+            created_at=when,
+            superseded_at=superseded_at,
+            was_blind=row["was_blind"],
+            ballot=ballot.model_dump(mode="json"),
+            comparison_id=subject if is_ranking else None,
+            turn_id=None if is_ranking else subject,
+        )
+    )
