@@ -28,7 +28,7 @@ from assistant.training.preference.data import Asked, prompts, read_rows
 from assistant.training.preference.job import train
 from eval.command import write
 from eval.gate.gate import Question, judge
-from eval.gate.spec import Rewarded, read_measured
+from eval.gate.spec import Measured, Rewarded, read_measured
 from eval.loop.collect import collect, contestants
 from eval.loop.follow import draw, followed
 from eval.loop.tastes import Taste, read_taste
@@ -86,9 +86,10 @@ class Circle:
             DataError: the prompts are wrong; names file and line.
             SettingsError, AdapterError: see training and the gate.
         """
+        # Whatever can be wrong is looked at before minutes are spent.
+        voted, _, unseen = (self.part(name) for name in ("train", "judge", "test"))
+        tasks = tuple(map(read_measured, self.options.tasks))
         self._open()
-        voted, unseen = self.part("train"), self.part("test")
-        self.part("judge")
         async with self._served() as (service, comparator, votes):
             with self._timed("answers and votes"):
                 seats = contestants(self.start, self.options.answers, self.options.temperature, self.options.new_tokens, self.options.seed)  # fmt: skip
@@ -106,10 +107,10 @@ class Circle:
                     recipe += ["--start-from", str(self.options.start)]
                 await self._trained(self.candidate, recipe, pairs)
             with self._timed("gate"):
-                gate = await self._gated()
+                gate = await self._gated(tasks)
             result = {
                 "comparisons": len(cases),
-                "pairs": sum(1 for _ in pairs.open(encoding="utf-8")),
+                "pairs": len(pairs.read_text(encoding="utf-8").splitlines()),
                 "reward": self._account(self.reward),
                 "policy": self._account(self.candidate),
                 "gate": gate.model_dump(mode="json"),
@@ -192,14 +193,14 @@ class Circle:
         given = ["--recipe", *recipe, "--data", str(data), "--data-note", note, "--out", str(folder)]
         await asyncio.to_thread(train, parse(given), self.command)
 
-    async def _gated(self) -> Gate:
+    async def _gated(self, tasks: tuple[Measured, ...]) -> Gate:
         path, o = self.folder / "gate.json", self.options
         if not path.is_file():
             question = Question(
                 candidate=self.candidate,
                 against=self.start,
                 aim=Rewarded(str(self.reward), f"{o.prompts}@judge"),
-                tasks=tuple(map(read_measured, o.tasks)),
+                tasks=tasks,
                 margin=o.margin,
                 limit=o.limit,
                 seed=o.seed,
