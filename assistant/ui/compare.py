@@ -204,9 +204,8 @@ class CompareTab:
         board, is_kept = live.now, False
         yield {
             self.parts.question: gr.Textbox(submit_btn=False, stop_btn=True),
-            self.parts.row: gr.Row(visible=True),
             self.parts.after: gr.Column(visible=False),
-            **{column: gr.HTML("", visible=False) for column in self.parts.columns[len(board.columns) :]},
+            **dict.fromkeys(self.parts.columns[len(board.columns) :], ""),
         }
         async for board in live.changes():
             if not is_ours():
@@ -248,7 +247,6 @@ class CompareTab:
         """The columns of a comparison that is over."""
         return {
             self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False),
-            self.parts.row: gr.Row(visible=True),
             **self.parts.show_columns(board, board.scores, [*(None for _ in range(MOST))]),
         }
 

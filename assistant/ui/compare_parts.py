@@ -49,9 +49,10 @@ class CompareParts:
                 scale=3,
                 elem_id="compare-reference",
             )
-        with gr.Row(elem_id="compare-columns", elem_classes="sb-columns", visible=False) as self.row:
+        # Always there, and hidden by the stylesheet while empty: what has just been made visible loses updates.
+        with gr.Row(elem_id="compare-columns", elem_classes="sb-columns"):
             self.columns = [
-                gr.HTML(visible=False, apply_default_css=False, js_on_load=PICK, elem_classes="sb-place", min_width=0)
+                gr.HTML(apply_default_css=False, js_on_load=PICK, elem_classes="sb-place", min_width=0)
                 for _ in range(MOST)
             ]
         with gr.Column(visible=False, elem_id="compare-after") as self.after:
@@ -96,7 +97,7 @@ class CompareParts:
     @property
     def answers(self) -> list[Any]:
         """Whatever changes while answers come."""
-        return [self.question, self.row, *self.columns, self.after]
+        return [self.question, *self.columns, self.after]
 
     @property
     def verdicts(self) -> list[Any]:
@@ -111,7 +112,7 @@ class CompareParts:
         for place, column in enumerate(self.columns):
             made = view.column_html(board, place, scores.get(place)) if place < len(board.columns) else ""
             if made != shown[place]:
-                updates[column] = gr.HTML(made, visible=bool(made))
+                updates[column] = made
                 shown[place] = made
         return updates
 

@@ -60,7 +60,7 @@ def column_html(board: Board, place: int, scores: Scores | None = None) -> str:
     if column.state == "finished" and column.turn_id and board.is_over:
         name = f"Rate answer {LETTERS[place]}"
         parts.append(f'<button type="button" class="sb-rate" data-pick="{place}">{name}</button>')
-    return f'<article class="sb-column" data-state="{column.state}">{"".join(parts)}</article>'
+    return f'<article class="sb-column" data-state="{column.state}" data-of="{len(board.columns)}">{"".join(parts)}</article>'
 
 
 def heading(place: int, column: Column) -> str:

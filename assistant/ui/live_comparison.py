@@ -16,7 +16,7 @@ from assistant.ui.live import Live, told
 class LiveComparison(Live[Board]):
     """All columns of one question under way."""
 
-    repaint = 0.15
+    repaint = 0.25
 
     def __init__(self, comparator: Comparator, request: ComparisonRequest, owner: str) -> None:
         self._comparator = comparator
