@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from assistant.catalog import Adapter
 from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest
 
@@ -58,12 +59,14 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def key_of(request: ChatRequest, section: str, weights: Sequence[str], corpus: str) -> str:
+def key_of(request: ChatRequest, section: str, base: str, adapter: Adapter | None, corpus: str) -> str:
     """What was asked, of which weights, and of which documents.
 
     Args:
-        weights: digests of the base and of the adapter, where one answers.
+        base: the base's digest.
+        adapter: who answers, unless it is the base; how its card has it asked counts too.
         corpus: digest of the documents. The id of their collection is another one in every run and does not count.
     """
     asked = request.model_dump(mode="json", exclude={"retrieval": {"collections"}}, exclude_unset=True)
-    return digest(section, asked, list(weights), corpus if request.retrieval else "")
+    served = [adapter.digest, adapter.card.model_dump(mode="json", include={"template", "decoding"})] if adapter else []
+    return digest(section, asked, base, served, corpus if request.retrieval else "")

@@ -140,7 +140,8 @@ async def ask_comparisons(
             mode: key_of(
                 request,
                 one.section.key,
-                [service.backend.base_digest, *([adapter.digest] if mode in TUNED else [])],
+                service.backend.base_digest,
+                adapter if mode in TUNED else None,
                 one.corpus,
             )
             for mode, request in requests.items()

@@ -178,11 +178,13 @@ def test_an_answer_that_was_cut_off_is_asked_again(backend: Reads) -> None:
     assert len(kept.read_text().splitlines()) == 8
 
 
-def test_another_revision_of_an_adapter_is_asked_anew(backend: Reads, tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [{"fill": 0.75}, {"decoding": {"max_tokens": 9}}], ids=["weights", "card"])
+def test_another_revision_of_an_adapter_is_asked_anew(backend: Reads, tmp_path: Path, change: dict) -> None:
     compare("--limit", "1", tasks="qa")
     backend.seen.clear()
     (tmp_path / "adapters" / "qa").rename(tmp_path / "old")
-    write_adapter(tmp_path / "adapters" / "qa", task="qa", fill=0.75, decoding={"max_tokens": 8})
+    again = {"decoding": {"max_tokens": 8, "constraint": "span"}, **change}
+    write_adapter(tmp_path / "adapters" / "qa", task="qa", **again)
     compare("--limit", "1", tasks="qa")
     assert [generation.adapter.name for generation in backend.seen if generation.adapter] == ["qa"] * 3
     assert len(backend.seen) == 3
