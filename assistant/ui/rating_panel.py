@@ -26,7 +26,8 @@ document.addEventListener('click', (event) => {
     trigger('select', {index: id, value: id});
 });
 document.addEventListener('keydown', (event) => {
-    if (event.key === 'Escape') document.querySelector('.sb-drawer .sb-drawer-close')?.click();
+    // In a field, Escape is the field's own: it closes a list of choices.
+    if (event.key === 'Escape' && !event.target.closest('input, textarea')) document.querySelector('.sb-drawer .sb-drawer-close')?.click();
 });
 """
 EXCERPT = 160
