@@ -22,6 +22,7 @@ from assistant.messages import BASE
 from assistant.settings import load_settings
 from eval.command import write
 from eval.gate.gate import Question, judge
+from eval.gate.reward import Drawing
 from eval.gate.spec import read_aim, read_measured
 
 
@@ -52,6 +53,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--limit", type=int, help="this many examples of each task, drawn at random with --seed")
     add("--seed", type=int, default=0)
     add("--new-tokens", type=int, default=96, help="most tokens of an answer that a reward adapter judges")
+    add("--draws", type=int, default=1, help="answers to each prompt that a reward adapter judges")
+    add("--temperature", type=float, default=0.0, help="of those answers; 0 is greedy, which one draw is enough for")
     add("--concurrency", type=int, default=8, help="requests asked at the same time")
     add("--out", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(arguments)
@@ -64,7 +67,7 @@ def run(options: argparse.Namespace, command: str) -> Gate:
         EvaluationError, AdapterError, DataError: see `eval.gate.gate.judge`.
         AdapterRejected: it has passed and cannot be taken in all the same.
     """
-    for name in ("limit", "new_tokens", "concurrency"):
+    for name in ("limit", "new_tokens", "draws", "concurrency"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise EvaluationError(f"--{name.replace('_', '-')} {value}: allowed are numbers from 1")
     if options.margin is not None and options.margin < 0:
@@ -81,7 +84,7 @@ def run(options: argparse.Namespace, command: str) -> Gate:
         mode=options.mode,
         limit=options.limit,
         seed=options.seed,
-        new_tokens=options.new_tokens,
+        drawing=Drawing(options.draws, options.temperature, options.new_tokens, options.seed),
         concurrency=options.concurrency,
     )
     gate = asyncio.run(judge(settings, question, command))

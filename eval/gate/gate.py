@@ -17,12 +17,14 @@ from assistant.settings import Settings
 from assistant.training.provenance import commit, today
 from assistant.training.publish import record_gate
 from eval.gate.figures import on_task
-from eval.gate.reward import by_reward, read_prompts
+from eval.gate.reward import Drawing, by_reward, read_prompts
 from eval.gate.spec import Aim, Measured, Rewarded
 from eval.session import measured_service
 from eval.tasks.interface import Mode
 
 log = logging.getLogger(__name__)
+
+GREEDY = Drawing()
 
 CANDIDATE, AGAINST, JUDGE = "candidate", "against", "judge"
 """What they are called while they are measured."""
@@ -41,7 +43,7 @@ class Question:
     mode: Mode | None = None
     limit: int | None = None
     seed: int = 0
-    new_tokens: int = 96
+    drawing: Drawing = GREEDY
     concurrency: int = 8
 
 
@@ -107,7 +109,7 @@ def _told(one: Gained) -> str:
 async def _aim(service: ChatService, question: Question, names: tuple[str, str]) -> Gained:
     aim = question.aim
     if isinstance(aim, Rewarded):
-        return await by_reward(service, JUDGE, aim.prompts, names, question.new_tokens, question.concurrency)
+        return await by_reward(service, JUDGE, aim.prompts, names, question.drawing, question.concurrency)
     [gained] = await on_task(service, aim, names, question.mode, question.limit, question.seed, question.concurrency)
     return gained
 

@@ -28,9 +28,10 @@ from assistant.training.preference.data import Asked, prompts, read_rows
 from assistant.training.preference.job import train
 from eval.command import write
 from eval.gate.gate import Question, judge
+from eval.gate.reward import Drawing, draw
 from eval.gate.spec import Measured, Rewarded, read_measured
 from eval.loop.collect import collect, contestants
-from eval.loop.follow import draw, followed
+from eval.loop.follow import followed
 from eval.loop.tastes import Taste, read_taste
 
 log = logging.getLogger(__name__)
@@ -169,7 +170,7 @@ class Circle:
         path, o = self.folder / f"{when}.json", self.options
         if not path.is_file():
             with self._timed(f"answers {when}"):
-                answers = await draw(service, name, unseen, o.draws, o.temperature, o.new_tokens, o.seed)
+                answers = await draw(service, name, unseen, Drawing(o.draws, o.temperature, o.new_tokens, o.seed))
             write(path, {"answers": answers})
         told: dict[str, list[list[str]]] = json.loads(path.read_text(encoding="utf-8"))
         return told["answers"]
@@ -204,7 +205,7 @@ class Circle:
                 margin=o.margin,
                 limit=o.limit,
                 seed=o.seed,
-                new_tokens=o.new_tokens,
+                drawing=Drawing(o.draws, o.temperature, o.new_tokens, o.seed),
             )
             gate = await judge(self.settings, question, self.command)
             write(path, gate.model_dump(mode="json"))
