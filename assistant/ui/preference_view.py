@@ -132,7 +132,8 @@ def _before(case: Case) -> str:
 
 def _answer(answer: Answer, case: Case, rank: int) -> str:
     place = f'<b class="sb-letter" title="Rank">{rank}</b>' if rank else ""
-    cost = "" if case.is_hidden else f'<span class="sb-told">{answer.tokens} tokens · {answer.seconds:.1f} s</span>'
+    tokens = f"{answer.tokens} token" + ("" if answer.tokens == 1 else "s")
+    cost = "" if case.is_hidden else f'<span class="sb-told">{tokens} · {answer.seconds:.1f} s</span>'
     text = _lines(answer.text) if answer.text else '<span class="sb-note">no finished answer</span>'
     return (
         f'<section class="sb-judged"><header>{place}{answerer(answer, case.is_hidden)}{cost}</header>'
