@@ -149,8 +149,8 @@ def status_line(is_ready: bool, base_name: str) -> str:
 
 
 def adapter_choices(statuses: Sequence[AdapterStatus]) -> list[tuple[str, str]]:
-    """What the adapter picker offers: (label, value)."""
-    usable = [status.adapter for status in statuses if status.adapter.is_usable]
+    """What the adapter picker offers: (label, value). One that gives rewards writes no answers."""
+    usable = [status.adapter for status in statuses if status.adapter.is_usable and not status.adapter.is_reward]
     named = [(f"{adapter.name} — {adapter.card.task}", adapter.name) for adapter in usable]
     return [("Auto — chosen for each message", AUTO), ("Base — no adapter", BASE), *named]
 

@@ -24,7 +24,7 @@ from tests.training.preference.harness import command, curve, report
 
 def settings(**changes: object) -> PreferenceSettings:
     return PreferenceSettings(
-        **{"recipe": "grpo", "rank": 4, "epochs": 6.0, "learning_rate": 0.02, "batch": 4, "warmup": 0.0, "seed": 0,
+        **{"recipe": "grpo", "rank": 4, "epochs": 10.0, "learning_rate": 0.02, "batch": 4, "warmup": 0.0, "seed": 0,
            "scheduler": "constant", "dtype": "float32", "beta": 0.01, "generations": 6, "new_tokens": 8,
            "temperature": 1.0, "iterations": 2, "epsilon": 0.2, **changes}
     )  # fmt: skip
