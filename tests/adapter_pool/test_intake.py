@@ -38,7 +38,9 @@ def intake(base, tmp_path):
     loaded = load_base(str(base), "float32", tmp_path)
     catalog = Catalog(tmp_path / "adapters")
     yield Intake(catalog, Loader(loaded), lambda: load_base(str(base), "float32", tmp_path).model, MAX_BYTES)
-    assert all(not child.name.startswith(".incoming-") for child in catalog.folder.glob("*")), "nothing is left in staging"
+    assert all(not child.name.startswith(".incoming-") for child in catalog.folder.glob("*")), (
+        "nothing is left in staging"
+    )
 
 
 def zipped(folder: Path, target: Path, inside: str = "") -> Path:

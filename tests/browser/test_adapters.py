@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
 from pathlib import Path
 
 from playwright.async_api import Locator, Page, expect
 
+from assistant.adapter_pool.revisions import Revisions
 from tests.browser.steps import BROWSER_TEST, answers, ask_and_wait, choose_adapter
 from tests.fakes import write_adapter
 
@@ -120,3 +122,19 @@ async def test_the_table_and_the_picker_follow_the_folder_by_themselves(page, se
     await expect(row(page, "late")).to_be_visible()
     await page.get_by_role("tab", name="Chat").click()
     await choose_adapter(page, "late — haiku")
+
+
+async def test_one_click_goes_back_to_the_revision_before(page, server, tmp_path):
+    first = server.service.catalog.get("mood").digest
+    new = write_adapter(tmp_path / "new", fill=0.9)
+    await asyncio.to_thread(Revisions(server.adapters).swap_in, "mood", new)
+    second = server.service.catalog.get("mood").digest
+    await open_tab(page)
+    await expect(row(page, "mood")).to_contain_text(second[:12])
+    await row(page, "mood").click()
+    await page.get_by_role("button", name="Go back").click()
+    await expect(page.locator("#adapter-note")).to_contain_text(f"mood is what it was, {first[:12]}")
+    await expect(row(page, "mood")).to_contain_text(first[:12])
+    assert server.service.catalog.get("mood").digest == first
+    await row(page, "sums").click()
+    await expect(page.get_by_role("button", name="Go back")).to_be_hidden()

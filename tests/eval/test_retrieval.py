@@ -52,7 +52,9 @@ def test_passage_that_is_not_found_counts_as_none() -> None:
 
 
 def test_question_that_is_told_nothing_fits_is_missed_by_the_fused_list_only() -> None:
-    outcome = ask(("Which lattices do chromodynamic simulations of copper need?", COPPER), ("Who won the cup final?", None))
+    outcome = ask(
+        ("Which lattices do chromodynamic simulations of copper need?", COPPER), ("Who won the cup final?", None)
+    )
     assert outcome.metrics["refused"].value == 1
     assert outcome.metrics["bm25_recall@1"].value == 1
     assert outcome.metrics["fused_recall@1"].value == 0
