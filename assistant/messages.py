@@ -296,17 +296,12 @@ class PromptTemplate(Frozen):
 
     `user` holds `{input}` once; `system` replaces the system message unless the request brings its own.
     With `single_turn` the adapter was trained on single messages and is shown the last one only: a task adapter
-    that reads an earlier review or passage answers about that. With `question_first` the last paragraph of a message,
-    where it is the shorter part, also leads: a causal model then reads the passage knowing what is asked of it.
+    that reads an earlier review or passage answers about that.
     """
 
     system: str | None = None
     user: Annotated[str, Field(pattern=r"\{input\}")] = "{input}"
     single_turn: bool = False
-    question_first: bool = False
 
     def wrap(self, text: str) -> str:
-        passage, blank, question = text.rstrip().rpartition("\n\n")
-        if self.question_first and blank and len(question) < len(passage):
-            text = f"{question}\n\n{text}"
         return self.user.replace("{input}", text)

@@ -235,13 +235,13 @@ async def test_the_exact_prompt_is_told_where_it_is_asked_for(adapters):
 
 
 async def test_an_adapter_keeps_its_own_words_around_the_passages(tmp_path):
-    template = {"system": "Be brief.", "user": "Do: {input}", "single_turn": True, "question_first": True}
+    template = {"system": "Be brief.", "user": "Do: {input}", "single_turn": True}
     write_adapter(tmp_path / "qa", template=template)
     service = fake_service(tmp_path, retriever=ListRetriever(LIGHTHOUSE))
     await collect(service.reply(about("Who built the lighthouse?", adapter="qa")))
     question = "Question: Who built the lighthouse?"
     assert shown(service) == (
-        f'<system>Be brief.\n\n{NOTICE}<user>Do: {question}\n\nContext: [1] "{LIGHTHOUSE}"\n\n{question}<assistant>'
+        f'<system>Be brief.\n\n{NOTICE}<user>Do: Context: [1] "{LIGHTHOUSE}"\n\n{question}<assistant>'
     )
     messages = (Message(role="system", content="Mine."), *ask("Who built the lighthouse?").messages)
     await collect(service.reply(ChatRequest(messages=messages, adapter="qa", retrieval=Retrieval())))

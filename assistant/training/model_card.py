@@ -83,9 +83,6 @@ def _use(name: str, card: Mapping[str, Any], template: Mapping[str, Any], is_mod
         else f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
         "training:",
         f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
-        "The last paragraph of a message, where it is the shorter part, is put first as well."
-        if template.get("question_first")
-        else "",
         f"Decoding unless the request says otherwise: {decoding}." if decoding else "",
         "Intended use: "
         + card["description"][:1].lower()

@@ -50,9 +50,7 @@ QA = Task(
     name="qa",
     description="Answers a question about a passage you paste, in a few words taken from the passage.",
     kinds=(PASSAGE,),
-    template=PromptTemplate(
-        system="Answer the question with a few words copied from the context.", single_turn=True, question_first=True
-    ),
+    template=PromptTemplate(system="Answer the question with a few words copied from the context.", single_turn=True),
     card_examples=(
         "Context: The lighthouse was built in 1871 by Ana Rivas.\n\nQuestion: Who built the lighthouse?",
         "Context: Tea reached the port in spring.\n\nQuestion: When did tea reach the port?",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from assistant.messages import PromptTemplate
 from assistant.training.tasks.legal import LEGAL
 from assistant.training.tasks.medical import MEDICAL
 from assistant.training.tasks.moderation import MODERATION
@@ -19,7 +18,7 @@ INSTRUCT = Task(
     description="Follows instructions for all tasks of the other adapters: answering from a passage, judging, "
     "summarising, explaining, translating.",
     kinds=tuple(kind.instructed() for task in SINGLE for kind in task.kinds),
-    template=PromptTemplate(question_first=True),
+    template=None,
     # It is asked for by name: the router prefers the adapter trained for the one task.
     card_examples=(),
     decoding={"temperature": 0, "max_tokens": 128},
