@@ -29,7 +29,7 @@ def test_every_endpoint_is_in_the_manual(tmp_path):
         health_router(service),
     )
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    assert len(routes) == 22
+    assert len(routes) == 24
     for route in routes:
         (method,) = route.methods
         assert f"`{method} {route.path}`" in MANUAL
