@@ -3,7 +3,7 @@
     python -m benchmarks.bench_compare --adapter legal --new-tokens 64 --rounds 20 --json PATH
 
 The whole way of a turn is timed, as the page goes it: retrieval, prompt, batch and record. Modes are prompt only, RAG
-over this project's own manual, and a tuned adapter. Every answer has exactly as many new tokens, greedy, and nothing
+over pages of this project's own manual, and a tuned adapter. Every answer has exactly as many new tokens, greedy, and nothing
 is found in the prefix cache from one measurement to the next. The measurements of a round follow one another, each
 mode alone and then all at once, so that what else the machine does falls on all of them alike.
 """
@@ -32,6 +32,7 @@ from assistant.service import ChatService
 from assistant.settings import load_settings
 
 MANUAL = Path(__file__).parents[1] / "docs"
+PAGES = ("adapters.md", "architecture.md", "chat.md")
 QUESTION = "What happens to requests in flight when an adapter is replaced or deleted?"
 TARGET = 1.5
 
@@ -66,8 +67,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         assert isinstance(backend, LocalBackend)  # for the type checker: the service was built over it
         # Every answer has the same length: nothing may end one early.
         backend.engine.base = replace(backend.base, stop_ids=frozenset())
-        for page in sorted(MANUAL.glob("*.md")):
-            service.library.add(page.name, page.read_bytes())
+        for name in PAGES:
+            service.library.add(name, (MANUAL / name).read_bytes())
         service.retriever.refresh()
         await service.start()
         await service.load_adapter(options.adapter)

@@ -67,3 +67,14 @@ async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
     while not holds():
         assert asyncio.get_running_loop().time() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+async def open_tab(page: Page, name: str) -> None:
+    """By its name, or by way of the menu that holds what a narrow screen has no room for."""
+    tab, menu = page.get_by_role("tab", name=name, exact=True), page.locator(".overflow-menu")
+    await expect(tab.or_(menu.locator("button").first).locator("visible=true").first).to_be_visible()
+    if await tab.is_visible():
+        await tab.click()
+    else:
+        await menu.locator("button").first.click()
+        await menu.get_by_text(name, exact=True).click()

@@ -18,6 +18,7 @@ from tests.browser.steps import (
     choose_adapter,
     composer,
     listed,
+    open_tab,
     questions,
     settled,
     stop_button,
@@ -298,7 +299,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_list_is_a_dra
     await listed(page).first.click()
     await expect(page.locator("#chat-side")).to_be_hidden()
     for tab in ("Adapters", "Chat"):
-        await page.get_by_role("tab", name=tab).click()
+        await open_tab(page, tab)
         assert await page.evaluate("document.documentElement.scrollWidth") == 390
 
 

@@ -13,6 +13,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from assistant.backends.base import Generation
 from assistant.messages import Finished, Timing, Usage
+from tests.browser import steps
 from tests.browser.server import PageServer
 from tests.browser.steps import BROWSER_TEST, answers, ask, ask_and_wait, settled
 
@@ -55,7 +56,7 @@ def says(server: PageServer, text: str) -> None:
 
 
 async def open_tab(page: Page) -> None:
-    await page.get_by_role("tab", name="Documents").click()
+    await steps.open_tab(page, "Documents")
     await expect(page.locator("#document-files input[type=file]")).to_be_attached()
 
 
