@@ -83,6 +83,10 @@ def conclude(record: Record) -> str:
     )
 
 
+def concluding(record: Record) -> str:
+    return f"{record['context']}\n\n{record['question']}\nConclusion:"
+
+
 def question(record: Record) -> str:
     return medical.question(record["question"])
 
@@ -147,6 +151,7 @@ MEDICAL = Task(
             Text(lambda record: [" ".join(record["long_answer"].split())]),
             (
                 Prompt("conclude", "prompt", ask(conclude)),
+                Prompt("conclusion", "prompt", ask(concluding)),
                 Prompt("turns", "few-shot", ask(conclude, CONCLUSION_SHOTS)),
                 Prompt("conclude", "rag", ask(asked_to_conclude)),
                 Prompt("plain", "rag", ask(what_follows)),
