@@ -219,6 +219,9 @@ class Engine:
 
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
+        # PyTorch gives a thread its number only when it first asks, and then the number that was set last, by
+        # whichever thread: asked for after `start` has set 1, it would be 1 here as well.
+        torch.get_num_threads()
         self._has_started.set()
         while not self._is_stopping:
             self._news.clear()

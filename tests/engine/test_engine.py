@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -263,3 +264,21 @@ def test_an_architecture_that_goes_past_our_attention_is_refused(base, monkeypat
     assert loaded.model.config._attn_implementation == "sdpa", "the model is left as it was found"
     with torch.no_grad():
         assert loaded.model(torch.tensor([[1, 2]])).logits.isfinite().all()
+
+
+def test_the_worker_computes_with_its_threads_and_every_other_thread_with_one(bench, monkeypatch):
+    threads = torch.get_num_threads()
+    seen = []
+    run = bench.runner.run
+    monkeypatch.setattr(bench.engine, "_threads", 3)
+    monkeypatch.setattr(bench.runner, "run", lambda rows: (seen.append(torch.get_num_threads()), run(rows))[1])
+    try:
+        bench.engine.start()
+        bench.submit("Hello", max_tokens=2)
+        deadline = time.monotonic() + 20
+        while not bench.engine.decoded_tokens and time.monotonic() < deadline:
+            time.sleep(0.01)
+        bench.engine.stop()
+        assert set(seen) == {3} and torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
