@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +27,16 @@ from assistant.messages import (
 )
 from assistant.retrieval.grounding import ground
 from assistant.retrieval.packing import NOTICE, fitting, pack, quoted
+from assistant.routing.clauses import read_request
 
 ANSWER_SHARE = 4
 """One part in so many of the context is kept free of passages for an answer whose limit nobody asked for."""
+
+LEAST_MATERIAL = 24
+"""Characters of the shortest text that is there to be quoted: less is a greeting, or the half of "In the U.S. Congress"."""
+
+MORE_THAN_ONE = re.compile(r"\n|[?？]\s*\S")
+"""Between sentences of which one may be a question."""
 
 
 class Routes(Protocol):
@@ -120,20 +128,20 @@ class Planner:
         if not request.prompt:
             raise InvalidRequest("the prompt is empty")
         adapter = self._find(request.adapter)
-        decoding = resolve_decoding(request.decoding, adapter)
+        decoding = resolve_decoding(request.decoding, adapter, has_material=False)
         if not decoding.max_tokens and not request.echo:
             raise InvalidRequest("max_tokens 0 generates nothing; allowed: from 1, or 0 together with echo")
-        if request.decoding.constraint:
+        if decoding.constraint:
             raise InvalidRequest(f"constraint {decoding.constraint!r} needs a message, which raw text has not")
-        # A card's constraint is about messages too.
-        decoding = decoding.model_copy(update={"constraint": None})
         prompt = request.prompt if isinstance(request.prompt, tuple) else self.prompter.encode(request.prompt)
         route = Route(adapter=request.adapter, confidence=1.0, reason="chosen by you", text=request.text)
         return [Step(route, Generation(tuple(prompt), adapter, decoding, caps_length(request), echo=request.echo))]
 
     def _chat_step(self, request: ChatRequest, route: Route) -> Step:
         adapter = self._find(route.adapter)
-        decoding = resolve_decoding(request.decoding, adapter)
+        decoding = resolve_decoding(
+            request.decoding, adapter, has_material=request.retrieval is not None or brings_material(route.text)
+        )
         if not decoding.max_tokens:
             raise InvalidRequest("max_tokens 0 generates nothing; allowed: from 1")
         template = adapter.card.template if adapter else None
@@ -211,11 +219,26 @@ def caps_length(request: ChatRequest | CompletionRequest) -> bool:
     return "max_tokens" not in request.decoding.model_fields_set
 
 
-def resolve_decoding(wanted: Decoding, adapter: Adapter | None) -> Decoding:
-    """What was asked for, over the adapter card's defaults, over the general ones; the seed is always settled."""
-    defaults = adapter.card.decoding if adapter else {}
+def resolve_decoding(wanted: Decoding, adapter: Adapter | None, has_material: bool) -> Decoding:
+    """What was asked for, over the adapter card's defaults, over the general ones; the seed is always settled.
+
+    The card's constraint is for requests with a text to quote: held to its message, an adapter that is asked a
+    question alone could only give that back.
+    """
+    defaults = dict(adapter.card.decoding) if adapter else {}
+    if not has_material:
+        defaults.pop("constraint", None)
     asked = wanted.model_dump(exclude_unset=True)
     decoding = Decoding.model_validate({**defaults, **asked})
     if decoding.seed is None:
         decoding = decoding.model_copy(update={"seed": secrets.randbits(32)})
     return decoding
+
+
+def brings_material(text: str) -> bool:
+    """Whether a message brings the text that its question is about, told apart as Auto tells them.
+
+    Where Auto finds no request, a line break or a question mark within tells that there is more than a question.
+    """
+    request = read_request(text)
+    return len(request.material) >= LEAST_MATERIAL and bool(request.asks or MORE_THAN_ONE.search(request.material))

@@ -163,16 +163,27 @@ async def test_an_answer_of_no_tokens_is_refused_but_for_an_echo(adapters, reque
 
 async def test_a_constraint_is_told_the_message_as_the_user_sees_it(tmp_path):
     write_adapter(tmp_path / "qa", template={"user": "Answer: {input}"}, decoding={"constraint": "span"})
-    service = fake_service(tmp_path)
-    await collect(service.reply(ask("Who won? Ida won.", adapter="qa")))
-    await collect(service.reply(ask("Who won? Ida won.", adapter="qa", decoding=Decoding(constraint=None))))
-    await collect(service.complete(CompletionRequest(prompt="once", adapter="qa")))
+    service, text = fake_service(tmp_path), "Who won? The mayor lost to Ida Holm."
+    await collect(service.reply(ask(text, adapter="qa")))
+    await collect(service.reply(ask(text, adapter="qa", decoding=Decoding(constraint=None))))
+    await collect(service.complete(CompletionRequest(prompt=text, adapter="qa")))
     held, freed, raw = service.backend.seen
-    assert (held.decoding.constraint, held.span_sources) == ("span", ("Who won? Ida won.",))
+    assert (held.decoding.constraint, held.span_sources) == ("span", (text,))
     assert (freed.decoding.constraint, freed.span_sources) == (None, ())
     assert (raw.decoding.constraint, raw.span_sources) == (None, ()), "raw text has no message to stand in"
     refused = CompletionRequest(prompt="once", adapter="qa", decoding=Decoding(constraint="span"))
     assert (await collect(service.complete(refused)))[-1].status == 400
+
+
+async def test_a_cards_constraint_does_not_hold_a_question_alone_to_its_own_words(tmp_path):
+    write_adapter(tmp_path / "qa", decoding={"constraint": "span"})
+    service, text = fake_service(tmp_path), "Who won the election?"
+    done = (await collect(service.reply(ask(text, adapter="qa"))))[-1]
+    await collect(service.reply(ask(text, adapter="qa", decoding=Decoding(constraint="span"))))
+    freed, held = service.backend.seen
+    assert (freed.decoding.constraint, freed.span_sources) == (None, ())
+    assert done.parts[0].decoding.constraint is None, "which is told"
+    assert (held.decoding.constraint, held.span_sources) == ("span", (text,)), "what is asked for stands"
 
 
 async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters):

@@ -63,11 +63,7 @@ class Section:
         if mode in WITH_DOCUMENTS:
             query = retrieval.model_copy(update={"query": item.record["question"]})
             return request.model_copy(update={"retrieval": query})
-        decoding = request.decoding
-        if mode == "tuned" and self.book == "closed":
-            # Held to words of its message, as `qa` is, an adapter could only give the question back.
-            decoding = decoding.model_copy(update={"constraint": None})
-        return request.model_copy(update={"retrieval": None, "decoding": decoding})
+        return request.model_copy(update={"retrieval": None})
 
 
 def in_few_words(record: Record) -> str:
