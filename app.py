@@ -21,6 +21,7 @@ from assistant.feedback.votes import VoteStore
 from assistant.service import ChatService
 from assistant.settings import Settings, load_settings
 from assistant.ui.page import mount_page
+from assistant.ui.uploads import allow_open_files
 
 
 def build_app(settings: Settings, service: ChatService, store: Store) -> FastAPI:
@@ -53,6 +54,7 @@ def warm_up(service: ChatService) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    allow_open_files()
     try:
         settings = load_settings()
         store = build_store(settings)

@@ -32,7 +32,7 @@ from assistant.messages import Passage, Retrieval
 from assistant.retrieval.embedder import Embedder
 from assistant.retrieval.index import VectorIndex
 from assistant.retrieval.keyword import KeywordIndex
-from assistant.retrieval.library import Collection, Corpus
+from assistant.retrieval.records import Collection, Corpus
 from assistant.retrieval.retriever import Retriever
 from assistant.settings import load_settings
 

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.datastructures import FormData, UploadFile
 
@@ -14,13 +14,17 @@ from assistant.api.schema import Body
 from assistant.api.upload import FILE_FIELD, bounded_form
 from assistant.errors import DocumentRejected, InvalidRequest, NotFound
 from assistant.messages import Passage, Retrieval
-from assistant.retrieval.library import Collection, Document
+from assistant.retrieval.records import Collection, Document
 from assistant.service import ChatService
 
 COLLECTION_FIELD = "collection"
 MOST_FILES = 200
 """In one request; together they may be as large as `FULL_FILES` of the largest that are taken."""
 FULL_FILES = 16
+
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
 
 
 class CollectionBody(Body):
@@ -56,9 +60,12 @@ def documents_router(service: ChatService) -> APIRouter:
         return {"object": "list", "data": outcomes}
 
     @router.get("/documents")
-    async def documents(collection: str | None = None) -> dict[str, Any]:
-        found = await asyncio.to_thread(service.library.documents, collection)
-        return {"object": "list", "data": [document_object(document) for document in found]}
+    async def documents(
+        collection: str | None = None, name: str = "", limit: Limit | None = None, offset: Offset = 0
+    ) -> dict[str, Any]:
+        found = await asyncio.to_thread(service.library.documents, collection, name, limit, offset)
+        total = await asyncio.to_thread(service.library.count, collection, name)
+        return {"object": "list", "data": [document_object(document) for document in found], "total": total}
 
     @router.get("/documents/{document_id}")
     async def document(document_id: str) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def documents_router(service: ChatService) -> APIRouter:
     def check_collection(collection: str | None) -> str | None:
         """Before anything is read: with a wrong one, no file would go in."""
         if collection is not None:
-            service.library.documents(collection)
+            service.library.check_collection(collection)
         return collection
 
     def take_in(upload: UploadFile, collection_id: str | None) -> dict[str, Any]:

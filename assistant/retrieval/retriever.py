@@ -17,7 +17,7 @@ from assistant.retrieval.index import VectorIndex
 from assistant.retrieval.keyword import KeywordIndex
 
 if TYPE_CHECKING:
-    from assistant.retrieval.library import Collection, Corpus
+    from assistant.retrieval.records import Collection, Corpus
 
 CANDIDATES = 50
 """Passages taken from each of the two indexes."""

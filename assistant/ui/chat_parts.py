@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.messages import AUTO
-from assistant.retrieval.library import Collection
+from assistant.retrieval.records import Collection
 from assistant.service import AdapterStatus
 from assistant.ui import render
 from assistant.ui.controls import RetrievalControls, build_controls

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from assistant.catalog import Adapter
 from assistant.errors import InvalidRequest
 from assistant.messages import Decoding, Retrieval
-from assistant.retrieval.library import Collection
+from assistant.retrieval.records import Collection
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from assistant.messages import Passage
-from assistant.retrieval.library import Collection, Document
 from assistant.retrieval.readers.content import PATH_SEPARATOR
 from assistant.retrieval.readers.registry import FORMATS
+from assistant.retrieval.records import Collection, Document
 from assistant.ui.markup import one_line, size
 from assistant.ui.uploads import Upload
 
 COLUMNS = ("Name", "Type", "Pages", "Passages", "Size", "Added", "")
 KINDS = {format.media_type: format.name for format in FORMATS}
 OUTCOMES = {"added": "good", "replaced": "good", "unchanged": "idle", "rejected": "bad"}
+LINES = 50
+"""Files of one upload up to which each has a line of its own from the start."""
+
 LONGEST_READING = 60_000
 """Characters of a document that the reader shows at once; what is before and after is a click away."""
 
@@ -65,12 +69,20 @@ def collection_list(collections: Sequence[Collection], selected: str) -> str:
     return f'<ul class="sb-list sb-counted">{"".join(items)}</ul>'
 
 
-def document_table(documents: Sequence[Document]) -> str:
+def document_table(documents: Sequence[Document], name: str = "") -> str:
+    """`name` is what was looked for in theirs."""
+    if not documents and name:
+        return f'<p class="sb-empty">No document in this collection has “{one_line(name)}” in its name.</p>'
     if not documents:
         return '<p class="sb-empty">No documents in this collection yet. Drop some files above.</p>'
     head = "".join(f"<th>{column}</th>" for column in COLUMNS)
     rows = "".join(map(_row, documents))
     return f'<div class="sb-scroll"><table class="sb-table"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def numbers(first: int, last: int, total: int) -> str:
+    """Which of how many are shown: those from number `first`, counted from 0, up to `last`."""
+    return f'<span class="sb-hint">{first + 1:,}–{last:,} of {total:,}</span>'
 
 
 def _row(document: Document) -> str:
@@ -95,10 +107,27 @@ def kind(document: Document) -> str:
 
 
 def upload_list(uploads: Sequence[Upload]) -> str:
-    """One line for each file: how far it is, or what came of it."""
+    """A line for each file: how far it is, or what came of it. Of many files, one for all together and one for each
+    that is under way or could not be taken in."""
     if not uploads:
         return ""
-    return f'<ul class="sb-uploads" role="status">{"".join(map(_upload, uploads))}</ul>'
+    summary, shown = "", uploads
+    if len(uploads) > LINES:
+        summary = _summary(uploads)
+        shown = [upload for upload in uploads if upload.is_under_way or upload.outcome == "rejected"]
+    return f'<ul class="sb-uploads" role="status">{summary}{"".join(map(_upload, shown))}</ul>'
+
+
+def _summary(uploads: Sequence[Upload]) -> str:
+    outcomes = Counter(upload.outcome for upload in uploads)
+    waiting = outcomes.pop(None, 0)
+    done = len(uploads) - waiting
+    told = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(outcomes.items(), key=str))
+    bar = f'<progress value="{done}" max="{len(uploads)}"></progress>' if waiting else ""
+    return (
+        f'<li class="sb-summary"><span class="sb-name">{done:,} of {len(uploads):,} files</span>{bar}'
+        f'<span class="sb-told">{told}</span></li>'
+    )
 
 
 def _upload(upload: Upload) -> str:

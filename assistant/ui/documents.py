@@ -12,10 +12,12 @@ import gradio as gr
 from assistant.errors import InvalidRequest, NotFound, SwapboardError
 from assistant.messages import Retrieval
 from assistant.planner import Searches
-from assistant.retrieval.library import Collection, Library
-from assistant.ui import document_view as view
+from assistant.retrieval.library import Library
+from assistant.retrieval.records import Collection
+from assistant.ui import document_view
 from assistant.ui.adapter_view import result
 from assistant.ui.controls import collection_picker
+from assistant.ui.document_list import DocumentList, View
 from assistant.ui.history import Updates
 from assistant.ui.markup import one_line
 from assistant.ui.pick_list import PICK
@@ -37,20 +39,20 @@ class DocumentsTab:
         self.library = library
         self.retriever = retriever
         self._queues: dict[str, UploadQueue] = {}
-        # What each open page has selected last: an upload that is followed must not bring an earlier one back.
-        self._chosen: dict[str, str] = {}
+        self.list = DocumentList(library)
+        # What each open page shows: an upload that is followed must not bring an earlier choice back.
+        self._views: dict[str, View] = {}
 
     def build(self) -> None:
         collections = self.library.collections()
         first = collections[0].id
         self.selected = gr.Textbox(first, visible=False)
-        self.doomed = gr.Textbox(visible=False)
         self.form_is_new = gr.Checkbox(visible=False)
         with gr.Row(elem_id="document-columns"):
             with gr.Column(elem_id="collection-side", scale=0, min_width=250):
                 gr.HTML("<h3>Collections</h3>", elem_classes="sb-heading", apply_default_css=False)
                 self.listing = gr.HTML(
-                    view.collection_list(collections, first),
+                    document_view.collection_list(collections, first),
                     elem_id="collections",
                     apply_default_css=False,
                     js_on_load=PICK,
@@ -78,17 +80,7 @@ class DocumentsTab:
                     elem_id="document-files",
                 )
                 self.outcomes = gr.HTML(elem_id="upload-outcomes", apply_default_css=False)
-                self.table = gr.HTML(
-                    view.document_table(self.library.documents(first)),
-                    elem_id="document-table",
-                    apply_default_css=False,
-                    js_on_load=PICK,
-                )
-                with gr.Group(visible=False, elem_id="document-delete-form") as self.delete_form:
-                    self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
-                    with gr.Row(elem_classes="sb-tools"):
-                        self.really_delete = gr.Button("Delete it", variant="stop", size="sm", min_width=80)
-                        self.keep = gr.Button("Keep it", size="sm", min_width=80)
+                self.list.build(View(first))
                 with gr.Column(elem_id="document-search"):
                     gr.HTML("<h3>Try a search</h3>", elem_classes="sb-heading", apply_default_css=False)
                     with gr.Row(elem_id="search-row"):
@@ -108,18 +100,17 @@ class DocumentsTab:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         self.browser = browser
         shown, forms = self.outputs, [self.form, self.remove_form]
-        self.listing.select(self._select, None, [*shown, *forms, self.delete_form], **quiet)
+        opened = [*shown, self.list.name]
+        self.listing.select(self._select, None, [*opened, *forms, self.list.delete_form], **quiet)
         self.new.click(lambda: (*_only(0), "", True), None, [*forms, self.name, self.form_is_new], **quiet)
         self.rename.click(self._ask_name, self.selected, [*forms, self.name, self.form_is_new], **quiet)
         for event in (self.save.click, self.name.submit):
-            event(self._save, [self.name, self.form_is_new, self.selected], [*shown, *forms], **quiet)
+            event(self._save, [self.name, self.form_is_new, self.selected], [*opened, *forms], **quiet)
         self.remove.click(self._ask_removal, self.selected, [*forms, self.remove_question], **quiet)
-        self.really_remove.click(self._remove, self.selected, [*shown, *forms], **quiet)
+        self.really_remove.click(self._remove, self.selected, [*opened, *forms], **quiet)
         for event in (self.cancel.click, self.keep_collection.click):
             event(lambda: _only(None), None, forms, **quiet)
-        self.table.select(self._ask, None, [self.delete_form, self.question, self.doomed], **quiet)
-        self.really_delete.click(self._delete, [self.doomed, self.selected], [*shown, self.delete_form], **quiet)
-        self.keep.click(lambda: gr.Group(visible=False), None, self.delete_form, **quiet)
+        self.list.connect(self.selected, self.chosen, self._show, shown)
         self.files.upload(self._upload, [self.files, self.selected, browser], [*shown, self.files, browser], **quiet)
         for event in (self.search.click, self.query.submit):
             event(self._search, [self.query, self.scope], self.results, **quiet)
@@ -128,41 +119,45 @@ class DocumentsTab:
 
     @property
     def outputs(self) -> list[Any]:
-        return [self.selected, self.listing, self.remove, self.table, self.outcomes]
+        return [self.selected, self.listing, self.remove, *self.list.outputs, self.outcomes]
 
     def snapshot(self) -> Snapshot:
         """What there is, cheaply: another one after every change. Raises StoreUnavailable."""
         return self.library.version, self.library.collections()
 
-    async def refresh(self, selected: str) -> Updates:
-        """The collections and the documents of one, or of the first where it is gone. Raises StoreUnavailable."""
+    async def refresh(self, view: View) -> Updates:
+        """The collections and what `view` tells of one, or of the first where it is gone. Raises StoreUnavailable."""
         while True:
             collections = await asyncio.to_thread(self.library.collections)
-            chosen = selected if any(collection.id == selected for collection in collections) else collections[0].id
+            if all(collection.id != view.collection for collection in collections):
+                view = View(collections[0].id)
             try:
-                documents = await asyncio.to_thread(self.library.documents, chosen)
+                documents = await asyncio.to_thread(self.list.show, view)
             except NotFound:  # deleted between the two
                 continue
             return {
-                self.selected: chosen,
-                self.listing: view.collection_list(collections, chosen),
-                self.table: view.document_table(documents),
+                self.selected: view.collection,
+                self.listing: document_view.collection_list(collections, view.collection),
                 # The first collection stays, so that there is always one to add to.
-                self.remove: gr.Button(visible=chosen != collections[0].id),
+                self.remove: gr.Button(visible=view.collection != collections[0].id),
+                **documents,
             }
 
     # Collections ----------------------------------------------------------------------------------
 
-    def chosen(self, request: gr.Request, selected: str) -> str:
-        """The collection a page has selected, where its browser says `selected`."""
-        return self._chosen.get(str(request.session_hash), selected)
+    def chosen(self, request: gr.Request, selected: str) -> View:
+        """What a page shows, where its browser says that it has selected `selected`."""
+        return self._views.get(str(request.session_hash), View(selected))
 
     def _leave(self, request: gr.Request) -> None:
-        self._chosen.pop(str(request.session_hash), None)
+        self._views.pop(str(request.session_hash), None)
 
     async def _select(self, request: gr.Request, event: gr.SelectData) -> Updates:
-        self._chosen[str(request.session_hash)] = str(event.value)
-        return {**self._closed(), self.delete_form: gr.Group(visible=False), **await self._shown(str(event.value))}
+        closed = {**self._closed(), self.list.delete_form: gr.Group(visible=False)}
+        return {**closed, **await self._open(request, str(event.value))}
+
+    async def _open(self, request: gr.Request, collection_id: str) -> Updates:
+        return {self.list.name: "", **await self._show(request, View(collection_id))}
 
     async def _ask_name(self, selected: str) -> tuple[Any, ...]:
         return (*_only(0), (await self._named(selected)).name, False)
@@ -170,27 +165,26 @@ class DocumentsTab:
     async def _save(self, request: gr.Request, name: str, is_new: bool, selected: str) -> Updates:
         try:
             if is_new:
-                selected = (await asyncio.to_thread(self.library.create_collection, name)).id
-                self._chosen[str(request.session_hash)] = selected
-            else:
-                await asyncio.to_thread(self.library.rename_collection, selected, name)
+                created = await asyncio.to_thread(self.library.create_collection, name)
+                return {**self._closed(), **await self._open(request, created.id)}
+            await asyncio.to_thread(self.library.rename_collection, selected, name)
         except SwapboardError as error:
             tell(error)
             return {self.selected: gr.skip()}
-        return {**self._closed(), **await self._shown(selected)}
+        return {**self._closed(), **await self._shown(self.chosen(request, selected))}
 
     async def _ask_removal(self, selected: str) -> tuple[Any, ...]:
         collection = await self._named(selected)
         count = f"{collection.documents} document" + ("s" if collection.documents != 1 else "")
         return (*_only(1), f"<p>Delete <b>{one_line(collection.name)}</b> and its {count} for everyone?</p>")
 
-    async def _remove(self, selected: str) -> Updates:
+    async def _remove(self, request: gr.Request, selected: str) -> Updates:
         try:
             await asyncio.to_thread(self.library.delete_collection, selected)
             inform("The collection is deleted.")
         except SwapboardError as error:
             tell(error)
-        return {**self._closed(), **await self._shown(selected)}
+        return {**self._closed(), **await self._open(request, selected)}
 
     async def _named(self, selected: str) -> Collection:
         collections = await asyncio.to_thread(self.library.collections)
@@ -203,7 +197,7 @@ class DocumentsTab:
 
     async def _load(self, request: gr.Request, selected: str, kept: Any) -> AsyncIterator[Updates]:
         """The library as it is, and the visitor's uploads where some are under way or just over."""
-        yield await self._shown(selected)
+        yield await self._shown(self.chosen(request, selected))
         queue = self._queues.get(read_visitor(kept).owner)
         if queue is not None:
             async for updates in self._follow(queue, request, selected):
@@ -226,32 +220,20 @@ class DocumentsTab:
     async def _follow(self, queue: UploadQueue, request: gr.Request, selected: str) -> AsyncIterator[Updates]:
         over = 0
         async for uploads in queue.changes():
-            updates: Updates = {self.outcomes: view.upload_list(uploads)}
+            updates: Updates = {self.outcomes: document_view.upload_list(uploads)}
             count = sum(upload.outcome is not None for upload in uploads)
             if count != over:
                 over = count
                 updates |= await self._shown(self.chosen(request, selected))
             yield updates
 
-    async def _ask(self, event: gr.SelectData) -> tuple[Any, str, str]:
-        try:
-            document = await asyncio.to_thread(self.library.document, str(event.value))
-        except SwapboardError as error:
-            tell(error)
-            return gr.Group(visible=False), "", ""
-        return gr.Group(visible=True), f"<p>Delete <b>{one_line(document.name)}</b> for everyone?</p>", document.id
+    async def _show(self, request: gr.Request, view: View) -> Updates:
+        self._views[str(request.session_hash)] = view
+        return await self._shown(view)
 
-    async def _delete(self, doomed: str, selected: str) -> Updates:
+    async def _shown(self, view: View) -> Updates:
         try:
-            await asyncio.to_thread(self.library.delete, doomed)
-            inform("The document is deleted.")
-        except SwapboardError as error:
-            tell(error)
-        return {self.delete_form: gr.Group(visible=False), **await self._shown(selected)}
-
-    async def _shown(self, selected: str) -> Updates:
-        try:
-            return await self.refresh(selected)
+            return await self.refresh(view)
         except SwapboardError as error:
             tell(error, "The documents cannot be shown")
             return {self.selected: gr.skip()}
@@ -265,7 +247,7 @@ class DocumentsTab:
         yield result("Searching…", "busy")
         try:
             wanted = Retrieval(collections=tuple(scope or ()), top_k=10)
-            yield view.found(await asyncio.to_thread(self.retriever.search, query, wanted))
+            yield document_view.found(await asyncio.to_thread(self.retriever.search, query, wanted))
         except SwapboardError as error:
             yield result(str(error), "bad" if isinstance(error, InvalidRequest) else "idle")
 

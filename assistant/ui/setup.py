@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from assistant.comparison.request import Contestant, FewShot, Setup
 from assistant.errors import InvalidRequest
 from assistant.messages import Retrieval
-from assistant.retrieval.library import Collection
+from assistant.retrieval.records import Collection
 from assistant.ui.controls import collection_picker, read_retrieval
 from assistant.ui.history import Updates
 

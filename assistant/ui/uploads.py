@@ -7,20 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from assistant.errors import SwapboardError
-from assistant.retrieval.library import Added, Library
+from assistant.retrieval.library import Library
+from assistant.retrieval.records import Added
 
 log = logging.getLogger(__name__)
+
+OPEN_FILES = 4096
+"""Files the process may have open at once: the page sends a drop in requests of up to 1,000, each of whose files is open
+until all of that request have come."""
 
 LOOK = 0.2
 """Seconds between two looks at how far the files are."""
 
 Outcome = Literal["added", "unchanged", "replaced", "rejected"]
+
+
+def allow_open_files() -> None:
+    """Raise the limit for open files, 1,024 on many systems, to `OPEN_FILES`, or as far as the system lets us."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if wanted < OPEN_FILES:
+        log.warning("the system allows %d open files: uploads of more files at once may fail", wanted)
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,10 @@ class Upload:
     is_begun: bool = False
     outcome: Outcome | None = None
     told: str = ""
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.is_begun and self.outcome is None
 
     def ended(self, added: Added) -> Upload:
         count = added.document.passages

@@ -16,7 +16,7 @@ import numpy as np
 from assistant.errors import DataError, EvaluationError, NothingRelevant
 from assistant.messages import Passage, Retrieval
 from assistant.retrieval.embedder import Embedder
-from assistant.retrieval.library import Collection, Corpus
+from assistant.retrieval.records import Collection, Corpus
 from assistant.retrieval.rerank import Reranker
 from assistant.retrieval.retriever import Embed, Rerank, Retriever, Snapshot
 from assistant.settings import Settings

@@ -114,6 +114,21 @@ def test_collections_are_made_renamed_listed_and_deleted_with_their_documents(cl
     assert refused.status_code == 400 and "stays" in refused.json()["error"]["message"]
 
 
+def test_documents_are_listed_page_by_page_and_by_name_with_how_many_there_are(client):
+    for name in ("ferry.txt", "copper.txt", "Ferry to Lund.txt"):
+        add(client, name, "text")
+
+    def listed(**query: object) -> tuple[list[str], int]:
+        answer = client.get("/documents", params=query).json()  # type: ignore[arg-type]
+        return [one["name"] for one in answer["data"]], answer["total"]
+
+    names, total = listed()
+    assert sorted(names) == ["Ferry to Lund.txt", "copper.txt", "ferry.txt"] and total == 3
+    assert listed(limit=2) == (names[:2], 3) and listed(limit=2, offset=2) == (names[2:], 3)
+    found, total = listed(name="ferry", limit=1)
+    assert len(found) == 1 and "ferry" in found[0].lower() and total == 2
+
+
 def test_search_gives_the_best_passages_of_all_documents_or_of_some(client):
     other = client.post("/collections", json={"name": "Other"}).json()["id"]
     add(client, "cats.txt", "Cats sleep on warm roofs all day.")
@@ -139,6 +154,9 @@ def test_search_gives_the_best_passages_of_all_documents_or_of_some(client):
         ("PATCH", "/collections/nothing", {"name": "x"}, 404, "no collection 'nothing'"),
         ("DELETE", "/collections/nothing", None, 404, "no collection 'nothing'"),
         ("GET", "/documents?collection=nothing", None, 404, "no collection 'nothing'"),
+        ("GET", "/documents?limit=0", None, 400, "limit"),
+        ("GET", "/documents?limit=1001", None, 400, "less than or equal to 1000"),
+        ("GET", "/documents?offset=-1", None, 400, "offset"),
         ("GET", "/documents/nothing", None, 404, "no document 'nothing'"),
         ("POST", "/documents", {"file": "x"}, 400, "multipart/form-data"),
     ],

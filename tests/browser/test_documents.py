@@ -174,6 +174,34 @@ async def test_a_document_is_read_and_deleted_only_after_a_second_word(page, ser
     assert not server.library.documents()
 
 
+async def test_a_long_list_is_turned_page_by_page_searched_by_name_and_deleted_from(page, visit, server):
+    for number in range(120):
+        server.library.add(f"report {number:03}.txt", b"It leaves at six.")
+    await open_tab(page)
+    rows, where = page.locator("#document-table tbody tr"), page.locator("#document-pager")
+    forth = page.get_by_role("button", name="Next", exact=True)
+    await expect(where).to_contain_text("1–50 of 120")
+    await expect(rows).to_have_count(50)
+    await forth.click()
+    await expect(rows.first).to_contain_text("report 050.txt")
+    await forth.click()
+    await expect(where).to_contain_text("101–120 of 120")
+    await expect(forth).to_be_disabled()
+    server.library.delete(server.library.documents()[0].id)  # another visitor's doing does not turn the page
+    await expect(where).to_contain_text("101–119 of 119")
+    await page.locator("#document-name").get_by_role("textbox").fill("T 11")
+    await expect(rows).to_have_count(10)
+    await expect(where).to_be_hidden()
+    await row(page, "report 115.txt").get_by_role("button", name="Delete report 115.txt").click()
+    await form(page, "document-delete-form").get_by_role("button", name="Delete it").click()
+    await expect(rows).to_have_count(9)
+    assert server.library.count() == 118
+    await page.locator("#document-name").get_by_role("textbox").fill("")
+    await expect(where).to_contain_text("1–50 of 118")
+    await row(page, "report 001.txt").get_by_role("button", name="Delete report 001.txt").click()
+    await expect(form(page, "document-delete-form")).to_be_in_viewport()
+
+
 async def test_collections_are_made_renamed_and_deleted_and_others_see_it(page, visit, server):
     await open_tab(page)
     other = await visit(color_scheme="dark")

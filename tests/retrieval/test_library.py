@@ -21,8 +21,10 @@ from assistant.database.connection import Database
 from assistant.database.tables.documents import FIRST_COLLECTION, passages
 from assistant.errors import DocumentRejected, InvalidRequest, NotFound, StoreUnavailable
 from assistant.messages import Retrieval
+from assistant.retrieval import corpus_queries
 from assistant.retrieval import library as module
-from assistant.retrieval.library import Library, searched
+from assistant.retrieval.corpus_queries import searched
+from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
 from tests.bag_of_words import DIMENSIONS, BagOfWords
 from tests.databases import KINDS, blank_database
@@ -198,6 +200,25 @@ def test_collections_part_the_documents(library):
     assert len(library.corpus().ids) == one.passages
 
 
+@both_databases
+def test_documents_are_listed_page_by_page_and_by_a_part_of_their_name(library):
+    other = library.create_collection("Other")
+    for name in ("Ferry b.txt", "copper.txt", "ferry a.md", "100%.txt", "100x.txt"):
+        library.add(name, b"text")
+    library.add("ferry c.txt", b"text", other.id)
+    everything = [document.id for document in library.documents()]
+    pages = [[document.id for document in library.documents(limit=4, offset=start)] for start in (0, 4, 8)]
+    assert [len(page) for page in pages] == [4, 2, 0]
+    assert pages[0] + pages[1] == everything
+    assert [one.id for one in library.documents(offset=4)] == everything[4:]
+    ferries = library.documents(FIRST_COLLECTION, "FERRY")
+    assert {one.name for one in ferries} == {"Ferry b.txt", "ferry a.md"}
+    assert library.documents(FIRST_COLLECTION, "ferry", limit=1, offset=1) == ferries[1:]
+    assert [one.name for one in library.documents(name="100%")] == ["100%.txt"]  # no pattern, but what was typed
+    counts = [library.count(), library.count(other.id), library.count(name="ferry"), library.count(other.id, "copper")]
+    assert counts == [6, 1, 3, 0]
+
+
 def test_the_first_collection_may_be_renamed_and_stays(library, database):
     library.rename_collection(FIRST_COLLECTION, "Mine")
     with pytest.raises(InvalidRequest, match="stays"):
@@ -223,6 +244,8 @@ def test_what_is_not_there_is_not_found(library):
         library.outline,
         library.delete,
         library.documents,
+        library.count,
+        library.check_collection,
         library.delete_collection,
         lambda id: library.rename_collection(id, "x"),
         lambda id: library.add("a.txt", b"text", id),
@@ -269,7 +292,7 @@ def test_ids_are_never_given_twice(library):
 
 @both_databases
 def test_the_corpus_holds_every_passage_with_the_headings_above_it(library, monkeypatch):
-    monkeypatch.setattr(module, "ROWS", 2)
+    monkeypatch.setattr(corpus_queries, "ROWS", 2)
     guide = b"# Guide\n\n## Install\n\nRun it.\n\n## Use\n\nPress go."
     library.add("guide.md", guide)
     library.add("a.txt", story("cat"))

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 from assistant.messages import Passage
-from assistant.retrieval.library import Collection, Document
+from assistant.retrieval.records import Collection, Document
 from assistant.ui import document_view as view
 from assistant.ui.document_view import Place
 from assistant.ui.uploads import Upload
@@ -64,6 +64,20 @@ def test_names_from_outside_are_escaped():
         view.missing(EVIL),
     ):
         assert "<img" not in made
+
+
+def test_of_many_uploads_only_those_under_way_and_the_refused_have_lines_of_their_own():
+    uploads = [
+        *(Upload(f"{n}.txt", 1.0, True, "added", "added, 1 passage") for n in range(60)),
+        Upload("bad.jpg", 1.0, True, "rejected", "files of type '.jpg' are not read"),
+        Upload("now.txt", 0.5, True),
+        *(Upload(f"later{n}.txt") for n in range(1000)),
+    ]
+    made = view.upload_list(uploads)
+    assert re.findall(r'sb-name">([^<]+)<', made) == ["61 of 1,062 files", "bad.jpg", "now.txt"]
+    assert "60 added, 1 rejected" in made and "not read" in made and "50%" in made and 'max="1062"' in made
+    assert "<progress" not in view.upload_list(uploads[:61])
+    assert len(re.findall("<li", view.upload_list(uploads[:50]))) == 50
 
 
 def test_the_open_collection_is_marked():

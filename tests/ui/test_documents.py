@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
 
 from assistant.feedback.store import Store
 from assistant.messages import Retrieval
-from assistant.retrieval.library import Collection, Library
+from assistant.retrieval.library import Library
+from assistant.retrieval.records import Collection
+from assistant.ui import document_list
 from assistant.ui.controls import offer_collections, read_retrieval
+from assistant.ui.document_list import View
 from assistant.ui.document_view import Place
 from assistant.ui.documents import NOTICE, DocumentsTab
 from assistant.ui.reader import Reader
@@ -38,8 +43,8 @@ async def test_the_tab_shows_what_is_in_the_collection_that_was_picked(tab: Docu
     notes = library.create_collection("Notes")
     library.add("ferry.txt", b"It leaves at six.")
     library.add("dogs.txt", b"Dogs must be kept on a lead.", notes.id)
-    updates = await tab.refresh(notes.id)
-    assert "dogs.txt" in updates[tab.table] and "ferry.txt" not in updates[tab.table]
+    updates = await tab.refresh(View(notes.id))
+    assert "dogs.txt" in updates[tab.list.table] and "ferry.txt" not in updates[tab.list.table]
     assert updates[tab.remove].visible and updates[tab.selected] == notes.id
 
 
@@ -48,8 +53,31 @@ async def test_where_the_picked_collection_is_gone_the_first_is_shown_which_cann
 ):
     notes = library.create_collection("Notes")
     library.delete_collection(notes.id)
-    updates = await tab.refresh(notes.id)
+    updates = await tab.refresh(View(notes.id))
     assert updates[tab.selected] == library.collections()[0].id and not updates[tab.remove].visible
+
+
+async def test_a_long_list_is_shown_page_by_page_or_by_name(
+    tab: DocumentsTab, library: Library, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(document_list, "PAGE", 2)
+    for name in "abcde":
+        library.add(f"{name}.txt", name.encode())
+    first = library.collections()[0].id
+
+    async def shown(**view: Any) -> tuple[list[str], str, bool, bool]:
+        updates = await tab.refresh(View(first, **view))
+        names = re.findall(r">(\w)\.txt<", updates[tab.list.table])
+        turns = updates[tab.list.back].interactive, updates[tab.list.forth].interactive
+        assert updates[tab.list.pager].visible is ("of 5" in updates[tab.list.where])
+        return names, re.sub("<[^>]+>", "", updates[tab.list.where]), *turns
+
+    assert await shown() == (["a", "b"], "1–2 of 5", False, True)
+    assert await shown(first=2) == (["c", "d"], "3–4 of 5", True, True)
+    assert await shown(first=8) == (["e"], "5–5 of 5", True, False)  # others have deleted what was there
+    assert await shown(name="D.TXT") == (["d"], "1–1 of 1", False, False)
+    found = await tab.refresh(View(first, "<zebra>"))
+    assert "“&lt;zebra&gt;” in its name" in found[tab.list.table] and found[tab.list.finder].visible
 
 
 def test_every_change_of_the_library_is_another_snapshot(library: Library):

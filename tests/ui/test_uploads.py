@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from assistant.feedback.store import Store
 from assistant.retrieval.library import Library
+from assistant.ui import uploads
 from assistant.ui.uploads import Upload, UploadQueue
 from tests.fake_library import word_library
 
@@ -32,9 +34,24 @@ def write(folder: Path, **texts: str) -> list[Path]:
 
 
 async def ended(queue: UploadQueue) -> tuple[Upload, ...]:
-    async for uploads in queue.changes():
-        last = uploads
+    async for now in queue.changes():
+        last = now
     return last
+
+
+@pytest.mark.parametrize(
+    ("now", "most", "then"),
+    [(1024, 65536, 4096), (1024, 2048, 2048), (1024, resource.RLIM_INFINITY, 4096), (20000, 20000, 20000)],
+)
+def test_as_many_files_may_be_open_as_a_large_drop_needs_or_the_system_allows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, now: int, most: int, then: int
+):
+    limits = [(now, most)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: limits.append(pair))
+    uploads.allow_open_files()
+    assert limits[-1] == (then, most)
+    assert ("2048 open files" in caplog.text) is (most == 2048)
 
 
 async def test_each_file_has_its_own_end_and_a_bad_one_keeps_none_back(library: Library, tmp_path: Path):
