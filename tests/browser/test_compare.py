@@ -11,12 +11,14 @@ from playwright.async_api import Locator, Page, expect
 from assistant.errors import StoreUnavailable
 from assistant.ui.compare_view import MODES
 from assistant.ui.contestants import PRESETS
+from tests.browser import test_documents as documents
 from tests.browser.server import PageServer
 from tests.browser.steps import BROWSER_TEST, until
 
 pytestmark = BROWSER_TEST
 
 EXAMPLES = "Prompt vs examples vs fine-tuned"
+WITH_RAG = "Prompt vs RAG vs fine-tuned"
 QUESTIONS = 'question,reference\n"the mood, <b>please</b>",mood: word1\n=1+1,\n,no question\n'
 
 
@@ -40,6 +42,10 @@ async def compare(page: Page, question: str) -> None:
 
 def columns(page: Page) -> Locator:
     return page.locator("#compare-columns .sb-column")
+
+
+def column_of(page: Page, way: str) -> Locator:
+    return columns(page).filter(has=page.locator(".sb-mode").get_by_text(way, exact=True))
 
 
 def vote_note(page: Page) -> Locator:
@@ -94,6 +100,47 @@ async def test_a_blind_comparison_is_ranked_revealed_and_ranked_anew(page, serve
     await expect(page.locator("#compare-question textarea")).to_have_value("what is the mood?")
 
 
+async def test_a_rag_column_shows_its_passages_and_leads_to_the_place_in_an_uploaded_pdf(page, server):
+    await documents.open_tab(page)
+    await documents.upload(page, report_pdf=documents.report())
+    documents.says(server, "The keeper is called Amalia Brandt [1].")
+    await open_tab(page, WITH_RAG)
+    await compare(page, documents.QUESTION)
+    await expect(page.get_by_role("button", name="Rate answer C")).to_be_visible()
+    passages = column_of(page, "RAG").locator(".sb-passage")
+    await expect(passages.first.locator("mark")).to_contain_text("Amalia Brandt")
+    await expect(page.locator("#compare-columns .sb-passage")).to_have_count(await passages.count())
+    await passages.first.locator("summary").click()
+    await expect(passages.first.locator("blockquote")).to_be_hidden()
+    await column_of(page, "RAG").locator(".sb-cite").click()
+    await expect(passages.first.locator("blockquote")).to_be_visible()
+    await column_of(page, "RAG").get_by_text("The exact prompt").click()
+    await expect(column_of(page, "RAG").locator(".sb-prompt pre")).to_contain_text("Context: [1] ")
+    await passages.first.get_by_text("Open in the document").click()
+    mark = page.locator("#reader .sb-reading mark").first
+    await expect(mark).to_contain_text("The keeper of the lighthouse is called Amalia Brandt.")
+    assert await documents.is_in_view(mark, page.locator("#reader .sb-reading"))
+
+
+async def test_a_blind_rag_column_shows_its_passages_after_the_vote_and_not_before(page, server):
+    server.library.add("report.pdf", documents.report())
+    documents.says(server, "The keeper is called Amalia Brandt [1].")
+    await open_tab(page, WITH_RAG)
+    await page.locator("#compare-blind input").check()
+    await compare(page, documents.QUESTION)
+    await expect(page.locator("#compare-ranking li")).to_have_count(3)
+    await expect(columns(page).locator(".sb-answer")).to_have_text(["The keeper is called Amalia Brandt [1]."] * 3)
+    await expect(page.locator("#compare-columns .sb-passage, #compare-columns .sb-cite")).to_have_count(0)
+    await expect(page.locator("#compare-columns")).not_to_contain_text("report.pdf")
+    await page.get_by_role("button", name="Save the ranking").click()
+    await expect(vote_note(page)).to_contain_text("Your vote: ")
+    passages = column_of(page, "RAG").locator(".sb-passage")
+    await expect(passages.first.locator("summary")).to_contain_text("report.pdf")
+    await expect(passages.first.locator("mark")).to_contain_text("Amalia Brandt")
+    await expect(passages.first.locator("blockquote")).to_be_visible()
+    await expect(page.locator("#compare-columns .sb-passage")).to_have_count(await passages.count())
+
+
 async def test_a_vote_that_cannot_be_saved_says_so_and_keeps_what_was_typed(page, server, monkeypatch):
     def full(*arguments: object) -> None:
         raise StoreUnavailable("the disk is full; nothing was saved")
@@ -131,7 +178,7 @@ async def test_an_answer_is_rated_and_what_was_typed_for_another_is_kept(page):
 
 async def test_a_failed_column_says_why_and_stop_ends_the_others(page, server):
     server.backend.words, server.backend.pace = 1000, 0.1
-    await open_tab(page, "Prompt vs RAG vs fine-tuned")
+    await open_tab(page, WITH_RAG)
     await compare(page, "what is the mood?")
     await expect(columns(page).nth(1)).to_contain_text("no documents")
     await expect(columns(page).nth(2)).to_contain_text("mood: word1")
