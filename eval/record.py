@@ -1,4 +1,8 @@
-"""Put measured scores on an adapter's card: `python -m eval.record RESULT.json --against BASE.json`."""
+"""Put measured scores on an adapter's card: `python -m eval.record RESULT.json [--against BASE.json]`.
+
+A reward adapter is held against length and a coin, which its result has beside its own figures; any other against the
+base, on the same examples.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,17 @@ from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.publish import record_scores
 from eval.results import Result, check_same_examples, read_result
+from eval.tasks import reward
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.record", description="Put scores on an adapter's card.")
     parser.add_argument("result", type=Path, help="what eval.run wrote for the adapter")
-    parser.add_argument("--against", required=True, type=Path, help="what eval.run wrote for the base")
+    parser.add_argument("--against", type=Path, help="what eval.run wrote for the base; not for rewards")
     options = parser.parse_args(arguments)
     try:
-        result, against = read_result(options.result), read_result(options.against)
-        scores = card_scores(result, against)
+        result = read_result(options.result)
+        scores = card_scores(result, None if options.against is None else read_result(options.against))
         adapter = Catalog(load_settings().adapters_dir).get(result["adapter"])
         if adapter.digest != result["adapter_digest"]:
             raise EvaluationError(f"{options.result} measured another revision of {adapter.name!r}; measure it again")
@@ -33,13 +38,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def card_scores(result: Result, against: Result) -> list[Score]:
-    """Scores as cards hold them, the base's own beside them.
+def card_scores(result: Result, against: Result | None) -> list[Score]:
+    """Scores as cards hold them, the base's own beside them where it has any.
 
     Raises:
         EvaluationError: the two do not belong together: no adapter against the base, another task, other data,
-            other examples or another base.
+            other examples or another base; or a reward against anything, as the base gives none.
     """
+    if result["task"] != reward.NAME:
+        check_base(result, against)
+    elif against is not None:
+        raise EvaluationError("--against: the base gives no rewards; a reward's result has length and a coin beside it")
+    bases = {} if against is None else against["metrics"]
+    commands = [result["command"]] if against is None else [against["command"], result["command"]]
+    return [
+        Score(
+            metric=name,
+            value=measure["value"],
+            low=measure["low"],
+            high=measure["high"],
+            base=bases[name]["value"] if bases else None,
+            data=result["data"],
+            command="\n".join(commands),
+            date=result["date"],
+            commit=result["commit"],
+        )
+        for name, measure in result["metrics"].items()
+    ]
+
+
+def check_base(result: Result, against: Result | None) -> None:
+    """Raises EvaluationError unless these are an adapter and its base, measured alike."""
+    if against is None:
+        raise EvaluationError(f"--task {result['task']} is held against the base; give --against BASE.json")
     names = [each.get("adapter") for each in (result, against)]
     if names[0] in (BASE, None) or names[1] != BASE:
         raise EvaluationError(f"got {names[0]!r} against {names[1]!r}; allowed: an adapter against base")
@@ -48,20 +79,6 @@ def card_scores(result: Result, against: Result) -> list[Score]:
         raise EvaluationError(
             f"base_digest: {result['base_digest']!r} and {against['base_digest']!r}; allowed: the same in both"
         )
-    return [
-        Score(
-            metric=name,
-            value=measure["value"],
-            low=measure["low"],
-            high=measure["high"],
-            base=against["metrics"][name]["value"],
-            data=result["data"],
-            command=f"{against['command']}\n{result['command']}",
-            date=result["date"],
-            commit=result["commit"],
-        )
-        for name, measure in result["metrics"].items()
-    ]
 
 
 if __name__ == "__main__":

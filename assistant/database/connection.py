@@ -27,11 +27,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from assistant.errors import SettingsError, StoreUnavailable
+from assistant.errors import InvalidRequest, SettingsError, StoreUnavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-OUR_MISTAKES = (IntegrityError, ProgrammingError, DataError, NotSupportedError)
+OUR_MISTAKES = (IntegrityError, ProgrammingError, NotSupportedError)
 """Errors that say the query is wrong, not that the database is away."""
 
 
@@ -74,6 +74,7 @@ class Database:
 
         Raises:
             StoreUnavailable: the database is locked, full, read-only or gone; nothing of the block was saved.
+            InvalidRequest: it cannot hold a value, as PostgreSQL a NUL in a text; nothing of the block was saved.
         """
         with self._told_plainly("saved"), self._turn_to_write(), self._writer.begin() as connection:
             yield connection
@@ -129,10 +130,22 @@ class Database:
             yield
         except PoolTimeout as error:
             raise StoreUnavailable(f"nothing was {what}: all database connections are in use") from error
+        except DataError as error:
+            raise InvalidRequest(f"nothing was {what}: {error.orig}") from error
         except DBAPIError as error:
             if isinstance(error, OUR_MISTAKES):
                 raise
-            raise StoreUnavailable(f"nothing was {what}: {error.orig} ({self._name})") from error
+            raise StoreUnavailable(f"nothing was {what}: {_first(error).orig} ({self._name})") from error
+
+
+def _first(error: DBAPIError) -> DBAPIError:
+    """The error that began it: a full disk ends the whole transaction, and going back to a savepoint then fails too."""
+    first, context = error, error.__context__
+    while context is not None:
+        if isinstance(context, DBAPIError):
+            first = context
+        context = context.__context__
+    return first
 
 
 def newest_revision() -> str | None:

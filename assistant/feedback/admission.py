@@ -1,14 +1,14 @@
 """Votes from a file into the database, with the answers they are about; what is there already stays as it is.
 
-Only the two formats that hold whole votes can come in: ranked lists and ratings. What comes in and goes out again is
-the same rows.
+Ranked lists, ratings and arena records tell whose vote they are and when it was given, so they can come in. What comes
+in and goes out again in the same format is the same rows.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,13 +20,20 @@ from assistant.database.tables.comparisons import columns, comparisons
 from assistant.database.tables.conversations import turns
 from assistant.database.tables.votes import votes
 from assistant.errors import DataError, InvalidRequest
+from assistant.feedback.arena import ranked_list, vote_id
 from assistant.feedback.ballots import IMPORTED, SCALES, Ranking, Rating
 from assistant.feedback.cases import vote_of
-from assistant.feedback.formats import Format, Row
+from assistant.feedback.formats import FORMATS, Format, Row
 from assistant.feedback.votes import check_ranks
-from assistant.messages import ChatRequest, Decoding, Message, Part, Route, Timing, Usage
+from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message, Part, Route, Timing, Usage
 
-ADMITTED: tuple[Format, ...] = ("ranked", "ratings")
+NO_VOTES: dict[Format, str] = {
+    "preference": "a pair tells neither who voted and when, nor which list of answers it was taken from",
+    "unpaired": "a label tells neither who voted and when, nor what was said beside it",
+}
+"""The formats that cannot become votes again, and why."""
+
+ADMITTED = tuple(format for format in FORMATS if format not in NO_VOTES)
 ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
 OWNER = "import-"
 """How the owner of a comparison begins that came with a file. The rest is random: it is in nobody's list."""
@@ -53,6 +60,7 @@ class _Answer:
     is_finished: bool
     tokens: int
     shown: int
+    is_chat: bool = True
 
 
 def admit(database: Database, rows: Sequence[Row], format: Format) -> Admitted:
@@ -62,15 +70,16 @@ def admit(database: Database, rows: Sequence[Row], format: Format) -> Admitted:
         DataError: the format does not hold whole votes.
         StoreUnavailable: the database does not answer; then nothing was saved.
     """
-    if format not in ADMITTED:
-        raise DataError(f"{format} rows cannot become votes again; allowed: {', '.join(ADMITTED)}")
+    if format in NO_VOTES:
+        raise DataError(f"{format} rows cannot become votes again: {NO_VOTES[format]}; allowed: {', '.join(ADMITTED)}")
     added, known, refused = 0, 0, []
     with database.writing() as connection:
-        for number, row in enumerate(rows, 1):
+        for number, vote, told in _by_vote(rows, format):
             try:
-                if _is_known(connection, row):
+                if _is_known(connection, vote):
                     known += 1
                     continue
+                row = ranked_list(told) if format == "arena" else told[0]
                 with connection.begin_nested():
                     _admit(connection, row, format)
                 added += 1
@@ -79,10 +88,21 @@ def admit(database: Database, rows: Sequence[Row], format: Format) -> Admitted:
     return Admitted(added, known, tuple(refused))
 
 
-def _is_known(connection: Connection, row: Row) -> bool:
-    if not ID.fullmatch(row["vote"]):
-        raise InvalidRequest(f"vote {row['vote']!r}; allowed: 1 to 32 letters, digits, - and _")
-    return connection.execute(select(votes.c.id).where(votes.c.id == row["vote"])).one_or_none() is not None
+def _by_vote(rows: Sequence[Row], format: Format) -> Iterable[tuple[int, str, list[Row]]]:
+    """For each vote the number of its first row, its id, and its rows, of which only the arena's are several."""
+    if format != "arena":
+        return [(number, row["vote"], [row]) for number, row in enumerate(rows, 1)]
+    found: dict[str, tuple[int, str, list[Row]]] = {}
+    for number, record in enumerate(rows, 1):
+        vote = vote_id(record)
+        found.setdefault(vote, (number, vote, []))[2].append(record)
+    return found.values()
+
+
+def _is_known(connection: Connection, vote: str) -> bool:
+    if not ID.fullmatch(vote):
+        raise InvalidRequest(f"vote {vote!r}; allowed: 1 to 32 letters, digits, - and _")
+    return connection.execute(select(votes.c.id).where(votes.c.id == vote)).one_or_none() is not None
 
 
 def _admit(connection: Connection, row: Row, format: Format) -> None:
@@ -90,7 +110,7 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
     try:
         prompt = tuple(Message.model_validate(message) for message in row["prompt"])
         when = datetime.fromtimestamp(row["tstamp"], UTC)
-        ballot = _ranking(row) if format == "ranked" else _rating(row)
+        ballot = _rating(row) if format == "ratings" else _ranking(row)
     except ValidationError as error:
         wrong = error.errors()[0]
         raise InvalidRequest(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
@@ -105,8 +125,10 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
         check_ranks(ballot, ["finished" if answer.is_finished else "failed" for answer in answers])
     there = _texts(connection, [answer.turn_id for answer in answers])
     for answer in answers:
-        if len(answer.mode) > 16 or len(answer.adapter) > 255:
-            raise InvalidRequest(f"mode {answer.mode!r} or adapter {answer.adapter!r} is too long; allowed: 16 and 255")
+        if len(answer.mode) > 128 or len(answer.adapter) > 255:
+            raise InvalidRequest(
+                f"mode {answer.mode!r} or adapter {answer.adapter!r} is too long; allowed: 128 and 255"
+            )
         if there.get(answer.turn_id, answer.text) != answer.text:
             raise InvalidRequest(f"answer {answer.turn_id!r} is here already, in other words")
     for answer in answers:
@@ -159,7 +181,7 @@ def _answers(row: Row) -> list[_Answer]:
 
 
 def _rated(row: Row) -> _Answer:
-    return _Answer(_id(row["turn"]), row["mode"], row["adapter"], row["response"], True, 0, 0)
+    return _Answer(_id(row["turn"]), row["mode"], row["adapter"], row["response"], True, 0, 0, row["is_chat"])
 
 
 def _id(text: str) -> str:
@@ -186,7 +208,11 @@ def _part(answer: _Answer, prompt: tuple[Message, ...]) -> Part:
 
 
 def _add_turn(connection: Connection, answer: _Answer, prompt: tuple[Message, ...], when: datetime) -> None:
-    asked = ChatRequest(messages=prompt, adapter=answer.adapter, turn_id=answer.turn_id)
+    asked: ChatRequest | CompletionRequest = (
+        ChatRequest(messages=prompt, adapter=answer.adapter)
+        if answer.is_chat
+        else CompletionRequest(prompt=prompt[-1].content, adapter=answer.adapter)
+    )
     connection.execute(
         insert(turns).values(
             id=answer.turn_id,
@@ -194,7 +220,7 @@ def _add_turn(connection: Connection, answer: _Answer, prompt: tuple[Message, ..
             created_at=when,
             finished_at=when,
             state="finished" if answer.is_finished else "failed",
-            kind="chat",
+            kind="chat" if answer.is_chat else "completion",
             adapter=answer.adapter,
             request=asked.model_dump(mode="json"),
             user_text=prompt[-1].content,

@@ -67,7 +67,7 @@ SCHEMAS: dict[Format, pa.Schema] = {
         tags=pa.list_(TEXT),
         comment=TEXT,
     ),
-    # The records of the Chatbot Arena: FastChat, fastchat/serve/monitor/clean_battle_data.py.
+    # The records of the Chatbot Arena: see `assistant.feedback.arena`.
     "arena": _schema(
         question_id=TEXT,
         model_a=TEXT,
@@ -94,6 +94,7 @@ SCHEMAS: dict[Format, pa.Schema] = {
         response=TEXT,
         mode=TEXT,
         adapter=TEXT,
+        is_chat=YES_NO,
         thumb=YES_NO,
         **dict.fromkeys(SCALES, WHOLE),
         tags=pa.list_(TEXT),

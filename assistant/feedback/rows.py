@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Sequence
 
+from assistant.feedback.arena import records
 from assistant.feedback.ballots import SCALES, Answer, Case, Ranking, Rating
 from assistant.feedback.formats import Format, Row
 from assistant.feedback.pairs import labelled, pairs
 from assistant.messages import Message
-
-UNKNOWN = "unknown"
-"""The language of every arena record: nothing here tells languages apart."""
 
 
 def rows(cases: Iterable[Case], format: Format) -> list[Row]:
@@ -43,7 +40,7 @@ def rows(cases: Iterable[Case], format: Format) -> list[Row]:
             for one in labelled(cases)
         ]
     if format == "arena":
-        return [row for case in cases for row in _arena(case)]
+        return [record for ranked in rows(cases, "ranked") for record in records(ranked)]
     if format == "ranked":
         return [_ranked(case, case.vote.ballot) for case in cases if isinstance(case.vote.ballot, Ranking)]
     return [_rating(case, case.vote.ballot) for case in cases if isinstance(case.vote.ballot, Rating)]
@@ -72,35 +69,6 @@ def _ranked(case: Case, ballot: Ranking) -> Row:
     }
 
 
-def _arena(case: Case) -> Iterator[Row]:
-    """A record for each two finished answers; `a` is the one further left."""
-    ballot = case.vote.ballot
-    if not isinstance(ballot, Ranking) or ballot.verdict == "skipped":
-        return
-    finished = sorted((answer for answer in case.answers if answer.is_finished), key=lambda answer: answer.shown)
-    for a, b in combinations(finished, 2):
-        yield {
-            "question_id": f"{case.vote.id}-{a.position}-{b.position}",
-            "model_a": contestant(a),
-            "model_b": contestant(b),
-            "winner": _winner(ballot, a, b),
-            "judge": case.vote.pseudonym,
-            "conversation_a": _messages(case.prompt) + _answered(a.text),
-            "conversation_b": _messages(case.prompt) + _answered(b.text),
-            "turn": sum(message.role == "user" for message in case.prompt),
-            "anony": case.vote.was_blind,
-            "language": UNKNOWN,
-            "tstamp": case.vote.created_at.timestamp(),
-        }
-
-
-def _winner(ballot: Ranking, a: Answer, b: Answer) -> str:
-    if ballot.verdict == "all_bad":
-        return "tie (bothbad)"
-    difference = ballot.ranks[a.position] - ballot.ranks[b.position]
-    return "tie" if difference == 0 else "model_a" if difference < 0 else "model_b"
-
-
 def _rating(case: Case, ballot: Rating) -> Row:
     answer = case.answers[0]
     return {
@@ -113,6 +81,7 @@ def _rating(case: Case, ballot: Rating) -> Row:
         "response": answer.text,
         "mode": answer.mode,
         "adapter": answer.adapter,
+        "is_chat": case.is_chat,
         "thumb": ballot.thumb,
         **{scale: ballot.scales.get(scale) for scale in SCALES},
         "tags": list(ballot.tags),

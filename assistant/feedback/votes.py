@@ -16,7 +16,7 @@ from assistant.database.tables.comparisons import columns, comparisons
 from assistant.database.tables.conversations import conversations, turns
 from assistant.database.tables.votes import votes
 from assistant.errors import InvalidRequest, NotFound
-from assistant.feedback.ballots import SCALES, Case, Ranking, Rating, Tags, Vote
+from assistant.feedback.ballots import IMPORTED, SCALES, Case, Ranking, Rating, Tags, Vote
 from assistant.feedback.cases import read_cases, vote_of
 from assistant.feedback.filters import Filters
 
@@ -162,11 +162,17 @@ class VoteStore:
             connection.execute(delete(votes).where(votes.c.voter == row.voter, _about(vote_of(row).ballot)))
 
     def export_own(self, owner: str) -> list[Vote]:
-        """Everything the voter has said, history included, oldest first."""
+        """Everything the voter has said, history included, oldest first. Raises InvalidRequest as `rank` does."""
+        _check(owner)
         return self._all(select(votes).where(votes.c.voter == owner).order_by(votes.c.created_at))
 
     def delete_own(self, owner: str) -> int:
-        """Delete everything the voter has said, history included; returns how many votes that were."""
+        """Delete everything the voter has said, history included; returns how many votes that were.
+
+        Raises:
+            InvalidRequest: the id is that of no voter here.
+        """
+        _check(owner)
         with self.database.writing() as connection:
             return connection.execute(delete(votes).where(votes.c.voter == owner)).rowcount
 
@@ -199,9 +205,13 @@ def check_ranks(ranking: Ranking, states: Sequence[str]) -> None:
             raise InvalidRequest(f"rank {rank} of column {position}; allowed: 1 to {count}, 1 is best")
 
 
-def _check(owner: str, key: str | None) -> None:
+def _check(owner: str, key: str | None = None) -> None:
     if not 0 < len(owner) <= 255:
         raise InvalidRequest(f"the voter's id has {len(owner)} characters; allowed: 1 to 255")
+    if owner.startswith(IMPORTED):
+        raise InvalidRequest(
+            f"the voter's id begins with {IMPORTED!r}, as those of votes from files do; allowed: any other"
+        )
     if key is not None and not 0 < len(key) <= 64:
         raise InvalidRequest(f"the key has {len(key)} characters; allowed: 1 to 64")
 

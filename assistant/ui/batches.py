@@ -148,7 +148,7 @@ class BatchPanel:
             wrong = sum(question.error is not None for question in questions)
             if wrong:
                 tell(f"{wrong} of {len(questions)} rows cannot be asked; the table says why.", "Some rows are wrong")
-            updates |= await self._show(visitor.owner, batch_id, 0)
+            updates |= await self._shown(visitor.owner, batch_id, 0)
         except SwapboardError as error:
             tell(error, "Not started")
             updates = {}
@@ -190,8 +190,13 @@ class BatchPanel:
         return await self._act(reveal, kept, opened, first)
 
     async def _delete(self, kept: Any, opened: Any) -> Updates:
-        updates = await self._act(self.batches.delete, kept, opened, 0)
-        return {**updates, self.opened: ""}
+        owner = read_visitor(kept).owner
+        try:
+            await self.batches.delete(str(opened or ""), owner)
+        except SwapboardError as error:
+            tell(error, "Not deleted")
+            return await self._shown(owner, opened, 0)
+        return {**await self._shown(owner, "", 0), self.opened: ""}
 
     async def _act(self, act: Callable[[str, str], Any], kept: Any, opened: Any, first: int) -> Updates:
         owner = read_visitor(kept).owner

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.errors import InvalidRequest, NotFound, NothingRelevant, SwapboardError
+from assistant.errors import InvalidRequest, NotFound, NothingRelevant, StoreUnavailable, SwapboardError
 from assistant.feedback.records import Conversation
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Rating, VoteStore
@@ -231,7 +231,12 @@ class ChatTab:
             yield updates
         if exchange.state == "failed" and exchange.code != NothingRelevant.code:
             tell(exchange.error or "", "No answer")
-        updates = await self._settled(visitor, exchange)
+        try:
+            updates = await self._settled(visitor, exchange)
+        except SwapboardError as error:
+            # Nothing can be read back; what there is of the answer stays to be seen.
+            tell(error, "The conversation cannot be shown as it was kept")
+            updates = {self.parts.composer: gr.update(submit_btn=True, stop_btn=False)}
         if exchange.state == "failed" or (exchange.state == "stopped" and not exchange.text):
             updates[self.parts.returned] = exchange.user_text
         if is_ours():
@@ -258,7 +263,7 @@ class ChatTab:
                 yield updates
 
     async def _settled(self, visitor: Visitor, last: Exchange | None = None, restores: bool = False) -> Updates:
-        """The page as the store has it. `last` is shown behind where it could not be kept.
+        """The page as the store has it. `last` is shown behind where it, or the end of it, could not be kept.
 
         With `restores`, adapter, system prompt and documents become what the last question was asked with.
         """
@@ -277,8 +282,8 @@ class ChatTab:
                 system = [message["content"] for message in request["messages"] if message["role"] == "system"]
                 updates[self.parts.system] = system[0] if system else ""
                 updates |= await self._restored(request.get("retrieval"))
-        if last is not None and last.turn_id is None and last.state == "failed":
-            exchanges.append(last)
+        if last is not None and _is_lost(last):
+            exchanges = [*(one for one in exchanges if one.turn_id != last.turn_id), last]
         updates[self.parts.chatbot] = gr.Chatbot(
             value=render.chat_messages(exchanges), feedback_value=render.feedback(exchanges)
         )
@@ -309,3 +314,8 @@ def _place(event: Any) -> int:
     """Which exchange an event of the chat is about: each is shown as two messages."""
     index = event.index[0] if isinstance(event.index, list | tuple) else event.index
     return int(index) // 2
+def _is_lost(exchange: Exchange) -> bool:
+    """Whether the store does not have it, or not how it ended."""
+    return exchange.state == "failed" and (exchange.turn_id is None or exchange.code == StoreUnavailable.code)
+
+

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assistant.feedback.admission import Admitted
+from assistant.feedback.admission import NO_VOTES, Admitted
 from assistant.feedback.ballots import SCALES, Answer, Case, Ranking, Rating, Vote
 from assistant.feedback.formats import Format
 from assistant.feedback.store import shorten
@@ -173,14 +173,15 @@ MOST_REFUSED = 20
 
 
 def import_outcome(name: str, format: Format, rows: int, done: Admitted | None) -> str:
-    """What came of a file. `done` is None where its rows were only checked."""
+    """What came of a file. `done` is None where its rows were only checked, as they are no votes."""
     counted = f"{rows} {'row' if rows == 1 else 'rows'}"
     if done is None:
         told = (
-            f"{name}: {counted}, all as the format {format} wants them. Nothing was added: they are ready to train on."
+            f"{name}: {counted}, all as the format {format} wants them. Nothing was added: {NO_VOTES[format]}. "
+            "Train on the file as it is."
         )
         return f'<p class="sb-result sb-result-good" role="status">{one_line(told)}</p>'
-    told = f"{name}: {counted}; {done.added} added, {done.known} here already, {len(done.refused)} refused."
+    told = f"{name}: {counted}; votes: {done.added} added, {done.known} here already, {len(done.refused)} refused."
     reasons = "".join(f"<li>{one_line(reason)}</li>" for reason in done.refused[:MOST_REFUSED])
     if len(done.refused) > MOST_REFUSED:
         reasons += f"<li>and {len(done.refused) - MOST_REFUSED} more</li>"

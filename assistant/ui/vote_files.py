@@ -94,9 +94,10 @@ class VoteFiles:
 
     def build_import(self) -> None:
         gr.HTML(
-            '<p class="sb-hint">Files in the same formats. <b>Ranked lists</b> and <b>ratings</b> hold whole votes: those '
-            "that are not here yet are added, with their answers and under the pseudonyms of their voters. Pairs, labels "
-            "and arena records are only checked: what they were made of cannot be told from them.</p>",
+            '<p class="sb-hint">Files in the same formats. <b>Ranked lists</b>, <b>ratings</b> and <b>arena records</b> '
+            "are votes: those that are not here yet are added, with their answers and under the pseudonyms of their "
+            "voters. Pairs and labels are only checked: who voted and when cannot be told from them. Train on such files "
+            "as they are.</p>",
             apply_default_css=False,
         )
         with gr.Row(elem_classes="sb-fields"):

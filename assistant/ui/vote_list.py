@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.errors import InvalidRequest, SwapboardError
-from assistant.feedback.ballots import Case, Vote
+from assistant.feedback.ballots import IMPORTED, Case, Vote
 from assistant.feedback.filters import Filters
 from assistant.feedback.votes import VoteStore
 from assistant.ui import preference_view as view
@@ -153,5 +153,5 @@ class VoteList:
 
     def _check_own(self, owner: str, vote_id: str) -> None:
         """Raises InvalidRequest for another's vote, NotFound where there is none."""
-        if self.votes.case(vote_id).vote.voter != owner:
+        if owner.startswith(IMPORTED) or self.votes.case(vote_id).vote.voter != owner:
             raise InvalidRequest("this is another voter’s; only they can change or delete it")

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from assistant.errors import DataError
-from assistant.feedback.admission import Admitted, admit
-from assistant.feedback.export import export_rows
+from assistant.errors import DataError, InvalidRequest
+from assistant.feedback.admission import ADMITTED, Admitted, admit
+from assistant.feedback.ballots import IMPORTED
+from assistant.feedback.export import export_rows, write_file
+from assistant.feedback.formats import FILE_TYPES, FORMATS
+from assistant.feedback.importing import read_file
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Ranking, Rating, VoteStore
-from tests.feedback.ballot_box import BallotBox
+from assistant.messages import CompletionRequest
+from tests.feedback.ballot_box import DIGEST, BallotBox, part
 
 
 def filled(box: BallotBox) -> dict[str, list[dict]]:
-    """Rankings and ratings by two voters, blind ones and failed answers among them, as rows of both formats."""
+    """Rankings and ratings by two voters, blind ones, failed answers and raw text among them, as rows of all formats."""
     first = box.comparison(["warm", "hot", ""], question="What is heat?", shown=(2, 0, 1), system="Be brief.")
     second = box.comparison(["a", "b"], question="Which?", blind=True)
     box.votes.rank("ann", Ranking(comparison_id=first, verdict="ranked", ranks=(2, 1, 0), tags=("x",), comment="=1"))
@@ -25,7 +29,10 @@ def filled(box: BallotBox) -> dict[str, list[dict]]:
     seated = export_rows(box.votes.votes(), "ranked")[0]["turns"][0]
     box.votes.rate("ann", Rating(turn_id=seated, thumb=True))
     box.votes.rate("bob", Rating(turn_id=box.turn("2 + 3?", "6", "mood"), scales={"fluency": 2}, correction="5"))
-    return {format: export_rows(box.votes.votes(), format) for format in ("ranked", "ratings")}
+    raw = box.store.begin_turn(CompletionRequest(prompt="once upon", adapter="mood"), DIGEST)
+    box.store.finish_turn(raw, [part("a time", "mood")])
+    box.votes.rate("ann", Rating(turn_id=raw, thumb=True, correction="a dream"))
+    return {format: export_rows(box.votes.votes(), format) for format in FORMATS}
 
 
 @pytest.fixture
@@ -46,10 +53,74 @@ def test_what_comes_in_and_goes_out_again_is_the_same(box, other, order):
         assert admit(other.database, rows[format], format) == Admitted(0, len(rows[format]), ())
 
 
-def test_votes_come_into_both_databases(box, any_box):
+@pytest.mark.parametrize("file_type", FILE_TYPES)
+def test_ranked_lists_and_ratings_bring_every_format_back_through_any_file(box, any_box, file_type, tmp_path):
+    """Into another database of either kind: what is made of the votes there is what was made of them here."""
     rows = filled(box)
-    admit(any_box.store.database, rows["ranked"], "ranked")
-    assert export_rows(any_box.votes.votes(), "ranked") == rows["ranked"]
+    for format in ("ranked", "ratings"):
+        write_file(tmp_path / f"{format}.{file_type}", format, rows[format])
+        admit(any_box.store.database, read_file(tmp_path / f"{format}.{file_type}", format), format)
+    assert all(rows[format] == export_rows(any_box.votes.votes(), format) != [] for format in FORMATS)
+
+
+@pytest.mark.parametrize("file_type", FILE_TYPES)
+def test_arena_records_come_in_and_go_out_again_the_same(box, other, file_type, tmp_path):
+    records = filled(box)["arena"]
+    write_file(tmp_path / f"arena.{file_type}", "arena", records)
+    read = read_file(tmp_path / f"arena.{file_type}", "arena")
+    assert admit(other.database, read, "arena") == Admitted(3, 0, ())
+    assert export_rows(other.votes(), "arena") == records
+    assert admit(other.database, list(reversed(read)), "arena") == Admitted(0, 3, ())
+
+
+def test_a_ranking_of_many_with_ties_and_gaps_comes_back_from_its_battles(box, other):
+    comparison = box.comparison(["a", "", "c", "d", "e"], shown=(4, 0, 2, 1, 3))
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(3, 0, 1, 3, 2)))
+    box.votes.rank("bob", Ranking(comparison_id=comparison, verdict="skipped"))
+    records = export_rows(box.votes.votes(), "arena")
+    assert len(records) == 6 and admit(other.database, records, "arena") == Admitted(1, 0, ())
+    (case,) = other.votes()
+    assert case.vote.ballot.ranks == (3, 0, 1, 3, 2)
+    assert [answer.text for answer in case.answers] == ["a", "", "c", "d", "e"]
+    assert export_rows([case], "arena") == records
+
+
+def test_battles_that_make_no_ranking_are_refused_with_the_reason(box, other):
+    comparison = box.comparison(["a", "b", "c"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2, 3)))
+    first, second, third = export_rows(box.votes.votes(), "arena")
+    vote = first["question_id"][:32]
+    swapped = {"model_a": second["model_b"], "model_b": second["model_a"]}
+    other_prompt = [{"role": "user", "content": "Else?"}, second["conversation_a"][-1]]
+    for battles, says in (
+        ([first, third], f"the records of vote '{vote}' do not make one ranking"),
+        ([first, {**second, "winner": "model_b"}, third], "do not make one ranking"),
+        ([first, {**second, "winner": "tie (bothbad)"}, third], "do not make one ranking"),
+        ([first, {**second, **swapped}, third], "do not make one ranking"),
+        ([first, {**second, "judge": "else"}, third], "do not make one ranking"),
+        ([first, {**second, "conversation_a": other_prompt}, third], "do not make one ranking"),
+        ([{**first, "question_id": "58210e39"}], "question_id '58210e39'; allowed: VOTE-A-B"),
+        ([{**first, "question_id": "a question"}], "vote 'a question'; allowed: 1 to 32"),
+        ([{**first, "conversation_b": []}], "conversation_b is empty"),
+        ([{**first, "conversation_a": first["conversation_a"][1:]}], "no question"),
+    ):
+        (refused,) = admit(other.database, battles, "arena").refused
+        assert refused.startswith("row 1: ") and says in refused
+    assert other.votes() == []
+
+
+def test_nobody_here_can_act_for_a_voter_from_a_file(box, other):
+    rows = filled(box)["ranked"]
+    admit(other.database, rows, "ranked")
+    name = IMPORTED + rows[0]["voter"]
+    for act in (
+        lambda: other.delete_own(name),
+        lambda: other.export_own(name),
+        lambda: other.rank(name, Ranking(comparison_id=rows[0]["comparison"], verdict="skipped")),
+    ):
+        with pytest.raises(InvalidRequest, match="'imported-'"):
+            act()
+    assert len(other.votes()) == len(rows)
 
 
 def test_of_what_one_voter_said_about_one_thing_the_last_counts(box, other):
@@ -92,7 +163,8 @@ def test_an_imported_vote_never_lists_its_comparison_for_anyone_here(box, other)
     assert len(set(owners)) == 2 and all(owner.startswith("import-") and len(owner) > 30 for owner in owners)
 
 
-@pytest.mark.parametrize("format", ["preference", "unpaired", "arena"])
-def test_what_does_not_hold_whole_votes_does_not_come_in(other, format):
-    with pytest.raises(DataError, match="allowed: ranked, ratings"):
+@pytest.mark.parametrize("format", ["preference", "unpaired"])
+def test_what_does_not_tell_who_voted_does_not_come_in(other, format):
+    with pytest.raises(DataError, match=r"tells neither who voted and when.*allowed: ranked, arena, ratings"):
         admit(other.database, [], format)
+    assert {*ADMITTED, "preference", "unpaired"} == set(FORMATS)

@@ -1,10 +1,10 @@
-"""The store over a real SQLite file."""
+"""The store over real databases."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from assistant.messages import (
     Timing,
     Usage,
 )
+from tests.databases import KINDS, ready_database
 
 BASE_DIGEST = "0" * 64
 
@@ -48,15 +49,23 @@ def answer(text: str, adapter: str = "mood", **fields: object) -> Part:
 CANCELLED = Failed(status=499, code="cancelled", message="stopped")
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'data' / 'swapboard.db'}"
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+only_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 @pytest.fixture
-def store(url):
+def url(kind: str, tmp_path: Path) -> Iterator[str]:
+    with ready_database(kind, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def store(url) -> Iterator[Store]:
     store = Store(url, busy_timeout=0.2)
-    store.migrate()
     yield store
     store.close()
 
@@ -83,14 +92,13 @@ def test_a_turn_keeps_all_that_was_asked_and_answered(store, url):
 def test_what_was_typed_is_on_disk_before_the_answer_begins(store, url):
     conversation = store.create_conversation("ann")
     turn_id = store.begin_turn(ask("a long thought", conversation.id), BASE_DIGEST)
-    other = sqlite3.connect(store.database.engine.url.database)
-    assert other.execute("SELECT user_text, state FROM turns WHERE id=?", [turn_id]).fetchone() == (
-        "a long thought",
-        "running",
-    )
+    other = Store(url)
+    turn = other.turn(turn_id)
     other.close()
+    assert (turn.user_text, turn.state) == ("a long thought", "running")
 
 
+@only_sqlite
 def test_every_connection_keeps_what_it_acknowledged_through_a_power_cut(store):
     with store.database.writing() as connection:
         pragmas = {
@@ -139,6 +147,15 @@ def test_a_turn_given_up_at_a_restart_may_still_end(store):
     store.recover()
     store.finish_turn(turn_id, [answer("late")])
     assert (store.turn(turn_id).state, store.turn(turn_id).error_code) == ("finished", None)
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_text_that_the_database_cannot_hold_is_refused_as_what_it_is(store):
+    with pytest.raises(InvalidRequest, match=r"nothing was saved: .*NUL"):
+        store.begin_turn(ask("a\0b"), BASE_DIGEST)
+    kept = store.begin_turn(ask("x"), BASE_DIGEST)
+    store.finish_turn(kept, [answer("a\0b")])
+    assert store.turn(kept).text == "a\0b"
 
 
 def test_raw_text_is_a_turn_outside_any_conversation(store):
@@ -256,7 +273,6 @@ def test_a_conversation_leaves_as_json_with_everything_and_as_markdown_to_read(s
 
 def test_turns_begun_at_once_each_get_a_place_of_their_own(url):
     patient = Store(url)
-    patient.migrate()
     conversation = patient.create_conversation("ann")
     start = threading.Barrier(8)
 
@@ -280,6 +296,7 @@ def test_reading_does_not_wait_for_a_writer(store):
         assert len(store.conversations("ann")) == 1
 
 
+@only_sqlite
 def test_a_locked_database_says_so_and_saves_nothing(store):
     conversation = store.create_conversation("ann")
     with store.database.writing(), pytest.raises(StoreUnavailable, match="nothing was saved: database is locked"):
@@ -287,6 +304,7 @@ def test_a_locked_database_says_so_and_saves_nothing(store):
     assert store.conversation(conversation.id, "ann").turns == ()
 
 
+@only_sqlite
 def test_a_full_disk_says_so_and_saves_nothing(store):
     conversation = store.create_conversation("ann")
     with store.database.reading() as connection:

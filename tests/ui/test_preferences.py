@@ -111,8 +111,10 @@ def test_the_form_says_what_is_kept_and_what_was_said_before(box):
 
 def test_what_came_of_a_file_is_told_with_the_reasons():
     told = view.import_outcome("v.csv", "ranked", 9, Admitted(4, 3, ("row 2: <b>", "row 8: no")))
-    assert "9 rows; 4 added, 3 here already, 2 refused" in told and "row 2: &lt;b&gt;" in told
-    assert "Nothing was added" in view.import_outcome("p.csv", "preference", 1, None)
+    assert "9 rows; votes: 4 added, 3 here already, 2 refused" in told and "row 2: &lt;b&gt;" in told
+    for format in ("preference", "unpaired"):
+        told = view.import_outcome("p.csv", format, 1, None)
+        assert "Nothing was added" in told and "tells neither who voted and when" in told
 
 
 # The leaderboard ----------------------------------------------------------------------------------

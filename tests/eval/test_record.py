@@ -1,0 +1,79 @@
+"""Measured figures on an adapter's card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assistant.catalog import Catalog
+from eval import record
+from tests.fakes import write_adapter
+from tests.test_best_of import write_reward
+
+
+@pytest.fixture
+def adapters(tmp_path: Path, monkeypatch) -> Path:
+    folder = tmp_path / "adapters"
+    write_reward(folder / "taste")
+    write_adapter(folder / "mood")
+    monkeypatch.setenv("SWAPBOARD_ADAPTERS_DIR", str(folder))
+    return folder
+
+
+def measured(adapters: Path, name: str, task: str, **figures: float) -> Path:
+    """A file as `eval.run` writes it, of one example."""
+    digest = None if name == "base" else Catalog(adapters).get(name).digest
+    result = {
+        "task": task,
+        "adapter": name,
+        "adapter_digest": digest,
+        "base_digest": "b",
+        "data": "held-out.jsonl",
+        "count": 1,
+        "metrics": {key: {"value": value, "low": value - 0.1, "high": value + 0.1} for key, value in figures.items()},
+        "cost": {},
+        "examples": [{"id": "1"}],
+        "command": f"measure {name}",
+        "date": "2026-11-21",
+        "commit": "c0ffee",
+    }
+    path = adapters.parent / f"{name}.json"
+    path.write_text(json.dumps(result), encoding="utf-8")
+    return path
+
+
+def test_a_reward_stands_on_its_card_beside_length_and_a_coin(adapters):
+    figures = {"accuracy": 0.7, "length_accuracy": 0.6, "random_accuracy": 0.5, "above_length": 0.1, "ece": 0.05}
+    path = measured(adapters, "taste", "reward", **figures)
+    assert record.main([str(path)]) == 0
+    scores = Catalog(adapters).get("taste").card.scores
+    assert {score.metric: score.value for score in scores} == figures
+    assert all(score.base is None and score.command == "measure taste" for score in scores)
+    assert (scores[0].low, scores[0].high, scores[0].data) == (pytest.approx(0.6), pytest.approx(0.8), "held-out.jsonl")
+
+
+def test_a_reward_is_held_against_no_base(adapters, capsys):
+    path = measured(adapters, "taste", "reward", accuracy=0.7)
+    base = measured(adapters, "base", "reward", accuracy=0.5)
+    assert record.main([str(path), "--against", str(base)]) == 1
+    assert "the base gives no rewards" in capsys.readouterr().err
+    assert Catalog(adapters).get("taste").card.scores == ()
+
+
+def test_any_other_adapter_stands_beside_the_base(adapters, capsys):
+    path = measured(adapters, "mood", "sentiment", accuracy=0.9)
+    assert record.main([str(path)]) == 1
+    assert "give --against BASE.json" in capsys.readouterr().err
+    base = measured(adapters, "base", "sentiment", accuracy=0.6)
+    assert record.main([str(path), "--against", str(base)]) == 0
+    (score,) = Catalog(adapters).get("mood").card.scores
+    assert (score.value, score.base, score.command) == (0.9, 0.6, "measure base\nmeasure mood")
+
+
+def test_figures_of_another_revision_are_refused(adapters, capsys):
+    path = measured(adapters, "taste", "reward", accuracy=0.7)
+    path.write_text(path.read_text().replace(Catalog(adapters).get("taste").digest, "another"), encoding="utf-8")
+    assert record.main([str(path)]) == 1
+    assert "another revision of 'taste'" in capsys.readouterr().err
