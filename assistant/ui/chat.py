@@ -310,12 +310,12 @@ class ChatTab:
             await reply.stop()
 
 
-def _place(event: Any) -> int:
-    """Which exchange an event of the chat is about: each is shown as two messages."""
-    index = event.index[0] if isinstance(event.index, list | tuple) else event.index
-    return int(index) // 2
 def _is_lost(exchange: Exchange) -> bool:
     """Whether the store does not have it, or not how it ended."""
     return exchange.state == "failed" and (exchange.turn_id is None or exchange.code == StoreUnavailable.code)
 
 
+def _place(event: Any) -> int:
+    """Which exchange an event of the chat is about: each is shown as two messages."""
+    index = event.index[0] if isinstance(event.index, list | tuple) else event.index
+    return int(index) // 2
