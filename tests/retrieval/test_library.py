@@ -27,7 +27,7 @@ from assistant.retrieval.corpus_queries import searched
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
 from tests.bag_of_words import DIMENSIONS, BagOfWords
-from tests.databases import KINDS, blank_database
+from tests.databases import KINDS, ready_database
 from tests.retrieval import files
 
 ROOT = Path(__file__).parents[2]
@@ -41,19 +41,10 @@ def shelf(database: Database, **options) -> Library:
     return Library(database, BagOfWords().embed, count_words, **options)
 
 
-both_databases = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture
-def kind() -> str:
-    return "sqlite"
-
-
-@pytest.fixture
-def database(kind: str, tmp_path: Path):
-    with blank_database(kind, tmp_path) as url:
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path):
+    with ready_database(request.param, tmp_path) as url:
         database = Database(url)
-        database.migrate()
         yield database
         database.close()
 
@@ -85,7 +76,6 @@ def check_whole(library: Library, name: str, data: bytes) -> None:
     assert np.allclose(corpus.vectors[places], wanted)
 
 
-@both_databases
 def test_a_document_is_kept_with_its_passages_over_a_restart(library, database):
     data = files.pdf(["# Warranty", "It lasts for two years. " * 60], ["# Returns", "Within a month."])
     added = library.add("terms.pdf", data)
@@ -117,7 +107,6 @@ def test_the_same_content_under_the_same_name_changes_nothing(library):
     assert library.version == version and embedded.calls == []
 
 
-@both_databases
 def test_changed_content_takes_the_place_of_the_old(library):
     first = library.add("a.txt", story("cat"))
     old = {passage.id for passage in library.outline(first.document.id)}
@@ -182,7 +171,6 @@ def test_an_embedder_that_fails_leaves_nothing(library, monkeypatch):
     assert library.documents() == [] and library.version == (0, 0)
 
 
-@both_databases
 def test_collections_part_the_documents(library):
     first, other = library.collections()[0], library.create_collection("  Contracts ")
     assert (first.name, first.documents, other.name) == ("Documents", 0, "Contracts")
@@ -200,7 +188,6 @@ def test_collections_part_the_documents(library):
     assert len(library.corpus().ids) == one.passages
 
 
-@both_databases
 def test_documents_are_listed_page_by_page_and_by_a_part_of_their_name(library):
     other = library.create_collection("Other")
     for name in ("Ferry b.txt", "copper.txt", "ferry a.md", "100%.txt", "100x.txt"):
@@ -226,7 +213,6 @@ def test_the_first_collection_may_be_renamed_and_stays(library, database):
     assert [c.name for c in shelf(database).collections()] == ["Mine"]
 
 
-@both_databases
 def test_collections_have_names_of_their_own(library):
     other = library.create_collection("Other")
     for name in ("Other", " Documents ", "", " ", "x" * 256, "a\nb"):
@@ -254,7 +240,6 @@ def test_what_is_not_there_is_not_found(library):
             ask("nothing")
 
 
-@both_databases
 def test_the_version_is_another_one_after_every_change(library):
     seen = [library.version]
 
@@ -290,7 +275,6 @@ def test_ids_are_never_given_twice(library):
         library.delete(document.id)
 
 
-@both_databases
 def test_the_corpus_holds_every_passage_with_the_headings_above_it(library, monkeypatch):
     monkeypatch.setattr(corpus_queries, "ROWS", 2)
     guide = b"# Guide\n\n## Install\n\nRun it.\n\n## Use\n\nPress go."
@@ -323,7 +307,6 @@ def test_passages_come_in_the_order_asked_for(library):
     assert library.passages([]) == []
 
 
-@both_databases
 def test_vectors_of_another_embedder_are_made_anew_before_they_are_searched(library, database):
     library.add("a.txt", story("cat"))
     before = library.corpus()
@@ -341,7 +324,6 @@ def test_vectors_of_another_embedder_are_made_anew_before_they_are_searched(libr
     assert np.array_equal(changed.corpus().vectors, after.vectors) and asked.calls == []
 
 
-@both_databases
 def test_many_threads_add_delete_and_search_at_once(library):
     stop, errors = threading.Event(), []
 
