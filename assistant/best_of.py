@@ -1,89 +1,98 @@
-"""Best of n: several answers drawn to one request, ranked by a reward adapter."""
+"""Best of n: several answers drawn to one step of a reply, of which the one that is judged best is given."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
-from assistant.errors import InvalidRequest, SwapboardError
-from assistant.messages import ChatRequest, Done, Failed, Message
-from assistant.service import ChatService
+from assistant.backends.base import Backend, Generation
+from assistant.catalog import Adapter
+from assistant.errors import InvalidRequest
+from assistant.merge import merged
+from assistant.messages import Candidate, ChatRequest, Decoding, Drawn, Drew, Finished, Part, Scored
+from assistant.planner import Step
 
-MOST = 16
 SPREAD = 0.8
 """The temperature where the request names none: one answer n times would leave nothing to choose from."""
 
+AT_ONCE = 8
+"""Answers to one request that are drawn at the same time, so that they do not fill the queue for everybody else."""
 
-class NotAnswered(SwapboardError):
-    """One of the answers failed; carries what the user would have been told."""
+SEEDS = 2**63
 
-    def __init__(self, failed: Failed) -> None:
-        super().__init__(failed.message)
-        self.status, self.code = failed.status, failed.code
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """One answer with the turn it is recorded as. `reward` has a meaning only beside the others'."""
-
-    text: str
-    reward: float
-    done: Done
+Judges = Callable[[Sequence[str]], Awaitable[list[float]]]
+"""Gives the rewards of these answers, in their order."""
 
 
-async def best_of(service: ChatService, request: ChatRequest, judge: str, n: int) -> list[Ranked]:
-    """Draw `n` answers at the same time, each with a seed of its own, and rank them; the best comes first.
+def check_spread(asked: Decoding) -> None:
+    """Raises InvalidRequest where all answers would be the same."""
+    if "temperature" in asked.model_fields_set and asked.temperature == 0:
+        raise InvalidRequest("temperature 0 gives one answer n times; allowed for best of n: above 0")
 
-    Seeds follow the request's, so that equal requests give equal answers. Each answer is recorded as a turn of its
-    own, outside of any conversation. Cancelling the call cancels all of them.
 
-    Args:
-        judge: name of a reward adapter.
+def spread(request: ChatRequest) -> ChatRequest:
+    """The request with a temperature to draw different answers at, whatever the adapter's own is.
 
     Raises:
-        InvalidRequest: n is not 1 to 16, the temperature is 0, or `judge` scores no answers.
-        NotAnswered: an answer failed.
-        AdapterError, EngineError: the judge cannot be served.
+        InvalidRequest: it asks for temperature 0.
     """
-    if not 1 <= n <= MOST:
-        raise InvalidRequest(f"best of {n}: allowed are 1 to {MOST}")
-    asked = request.decoding
-    if n > 1 and "temperature" in asked.model_fields_set and asked.temperature == 0:
-        raise InvalidRequest("temperature 0 gives one answer n times; allowed for best of n: above 0")
-    first = asked.seed if asked.seed is not None else secrets.randbits(32)
-    decoding = {**asked.model_dump(exclude_unset=True)}
-    decoding.setdefault("temperature", SPREAD)
-    requests = [
-        request.model_copy(
-            update={
-                "conversation_id": None,
-                "turn_id": None,
-                "decoding": type(asked).model_validate({**decoding, "seed": first + number}),
-            }
-        )
-        for number in range(n)
-    ]
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(_answer(service, one)) for one in requests]
-    except* NotAnswered as errors:
-        raise errors.exceptions[0] from None
-    answers = [task.result() for task in tasks]
-    # An answer without a word has nothing to be judged by and comes last.
-    spoken = [done for done in answers if done.text.strip()]
-    rewards = await service.score(
-        judge, [(*request.messages, Message(role="assistant", content=done.text)) for done in spoken]
+    check_spread(request.decoding)
+    if "temperature" in request.decoding.model_fields_set:
+        return request
+    asked = request.decoding.model_dump(exclude_unset=True)
+    return request.model_copy(update={"decoding": Decoding.model_validate({**asked, "temperature": SPREAD})})
+
+
+async def best_of(
+    backend: Backend, step: Step, n: int, judge: Adapter, score: Judges, index: int
+) -> AsyncGenerator[Drew | Part, None]:
+    """A `Drew` with each answer that has been drawn, at last the part with the best of them.
+
+    Their seeds follow the step's own, so that equal requests give equal answers. Of equal rewards the first wins; an
+    answer without a word has nothing to be judged by and comes last. Closing the stream cancels all of them.
+
+    Raises:
+        SwapboardError: an answer failed, or `score` did.
+    """
+    start = time.perf_counter()
+    first = step.generation.decoding.seed or 0
+    seeds = [(first + number) % SEEDS for number in range(n)]
+    steps = [_seeded(step, seed) for seed in seeds]
+    turn = asyncio.Semaphore(AT_ONCE)
+    ends: dict[int, tuple[str, Finished]] = {}
+    async with aclosing(merged([_whole(backend, one.generation, turn) for one in steps])) as drawn:
+        async for number, end in drawn:
+            ends[number] = end
+            yield Drew(index=index, done=len(ends), of=n)
+    spoken = [number for number in range(n) if ends[number][0].strip()]
+    rewards = dict(zip(spoken, await score([ends[number][0] for number in spoken]), strict=True)) if spoken else {}
+    candidates = tuple(
+        Candidate(seed=seed, text=ends[number][0], usage=ends[number][1].usage, reward=rewards.get(number))
+        for number, seed in enumerate(seeds)
     )
-    ranked = [Ranked(done.text, reward, done) for done, reward in zip(spoken, rewards, strict=True)]
-    silent = [Ranked(done.text, float("-inf"), done) for done in answers if not done.text.strip()]
-    return sorted(ranked, key=lambda one: one.reward, reverse=True) + silent
+    best = max(range(n), key=lambda number: rewards.get(number, -math.inf))
+    seconds = time.perf_counter() - start
+    told = Drawn(judge=judge.name, digest=judge.digest, candidates=candidates, seconds=seconds)
+    yield steps[best].part(*ends[best]).model_copy(update={"drawn": told})
 
 
-async def _answer(service: ChatService, request: ChatRequest) -> Done:
-    async for event in service.reply(request):
-        if isinstance(event, Done):
-            return event
-        if isinstance(event, Failed):
-            raise NotAnswered(event)
-    raise RuntimeError("a reply ended without its last event")
+def _seeded(step: Step, seed: int) -> Step:
+    decoding = step.generation.decoding.model_copy(update={"seed": seed})
+    return replace(step, generation=replace(step.generation, decoding=decoding))
+
+
+async def _whole(
+    backend: Backend, generation: Generation, turn: asyncio.Semaphore
+) -> AsyncGenerator[tuple[str, Finished], None]:
+    """The answer, once it is whole."""
+    text = ""
+    async with turn, aclosing(backend.generate(generation)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, Finished):
+                yield text, piece
+            else:
+                text += piece.text if isinstance(piece, Scored) else piece

@@ -1,7 +1,7 @@
 """The shared vocabulary: what a request is, and what comes back.
 
-A reply is a stream: for every part `PartStarted`, then `TextDelta`…, then `PartFinished`;
-after the last part exactly one `Done`. A failure at any point ends the stream with exactly
+A reply is a stream: for every part `PartStarted`, then `TextDelta`…, then `PartFinished`
+(for a best of n `Drew`… before its text); after the last part exactly one `Done`. A failure at any point ends the stream with exactly
 one `Failed` instead.
 """
 
@@ -107,12 +107,26 @@ class Grounding(Frozen):
 
 class ChatRequest(Frozen):
     """One turn. `adapter` is "base", "auto" or a name in the catalogue.
+MOST_DRAWN = 16
+"""How many answers can be drawn for the best of them."""
+
+
+class BestOf(Frozen):
+    """Draw `n` answers, each with a seed of its own, and give the one that the reward adapter `judge` scores highest."""
+
+    n: Annotated[int, Field(ge=2, le=MOST_DRAWN)]
+    judge: Annotated[str, Field(min_length=1)]
+
+
 
     When `conversation_id` is given, the turn is recorded as the next one of that conversation. `turn_id` is the id
     to record it under, one that nothing has yet; None lets the store choose. With `show_prompt` each part tells the
     exact prompt that was sent.
     """
 
+
+    With `best_of` each part is the best of several. `reward_by` names a reward adapter that scores the finished
+    answer. Both judge it as an answer to `judged`, or to `messages` where that is None.
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     adapter: str = BASE
     decoding: Decoding = Decoding()
@@ -122,6 +136,9 @@ class ChatRequest(Frozen):
     show_prompt: bool = False
 
 
+    best_of: BestOf | None = None
+    reward_by: str | None = None
+    judged: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
 class CompletionRequest(Frozen):
     """Raw text, or token ids, continued as they stand, without the chat template. "auto" is not allowed here.
 
@@ -219,12 +236,53 @@ class Finished(Frozen):
 
 class Part(Frozen):
     """One finished step of a reply. `digest` is None for the base.
+class Candidate(Frozen):
+    """One of the answers that were drawn. `reward` is None for one without a word, which nothing can be judged by."""
+
+    seed: int
+    text: str
+    usage: Usage
+    reward: float | None
+
+
+class Drawn(Frozen):
+    """All that a best of n was chosen from, in the order of their seeds, and who judged.
+
+    `seconds` are those from the beginning of the first until all were judged.
+    """
+
+    judge: str
+    digest: str
+    candidates: tuple[Candidate, ...]
+    seconds: float
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all of them."""
+        return sum((one.usage for one in self.candidates), Usage())
+
+
+class Reward(Frozen):
+    """What a reward adapter makes of an answer, as far as it is known; `error` says why there is no `score`.
+
+    Only differences between answers to the same have a meaning: see `assistant.scoring`.
+    """
+
+    judge: str
+    digest: str | None = None
+    score: float | None = None
+    error: str | None = None
+
+
 
     `scores` has one entry for each token of the answer, the end-of-turn token included, and `prompt_scores` one for
     each of an echoed prompt; neither is written down with the rest. `passages` are those in the prompt, in the order
     of their numbers, and `grounding` is given where there are any.
     """
 
+
+    A best of n is the answer that was chosen, with its own decoding, counts and times; `drawn` tells of all of them.
+    `reward` is that of the whole reply, and stands with its last part.
     route: Route
     digest: str | None
     decoding: Decoding
@@ -237,6 +295,8 @@ class Part(Frozen):
     grounding: Grounding | None = None
     scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
     prompt_scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
+    drawn: Drawn | None = None
+    reward: Reward | None = None
 
 
 class PartStarted(Frozen):
@@ -250,6 +310,15 @@ class PartStarted(Frozen):
 
 class TextDelta(Frozen):
     """`scores` are those of the tokens that became certain with this text, an echoed prompt's included."""
+class Drew(Frozen):
+    """Of the `of` answers to choose from, `done` have been drawn. Their text comes once one has been chosen."""
+
+    kind: Literal["drew"] = "drew"
+    index: int
+    done: int
+    of: int
+
+
 
     kind: Literal["text"] = "text"
     index: int
@@ -288,7 +357,7 @@ class Failed(Frozen):
     turn_id: str | None = None
 
 
-StreamEvent = PartStarted | TextDelta | PartFinished | Done | Failed
+StreamEvent = PartStarted | Drew | TextDelta | PartFinished | Done | Failed
 
 
 class PromptTemplate(Frozen):

@@ -7,12 +7,14 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from assistant.backends.base import Backend, Residency
+from assistant.best_of import best_of, spread
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import NotFound, QueueFull, StoreUnavailable, SwapboardError
+from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
     ChatRequest,
     CompletionRequest,
@@ -23,6 +25,7 @@ from assistant.messages import (
     Part,
     PartFinished,
     PartStarted,
+    Reward,
     Scored,
     StreamEvent,
     TextDelta,
@@ -30,7 +33,7 @@ from assistant.messages import (
     Usage,
 )
 from assistant.planner import Planner, Renders, Routes, Searches, Step
-from assistant.scoring import score_conversations
+from assistant.scoring import reward_adapter, score_conversations
 
 if TYPE_CHECKING:
     from assistant.adapter_pool.revisions import Revision
@@ -118,7 +121,7 @@ class ChatService:
 
     async def reply(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer one turn: see `assistant.messages` for the order of events. Closing the stream cancels it."""
-        async with aclosing(self._turn(request, self.planner.chat)) as events:
+        async with aclosing(self._turn(request, self._plan)) as events:
             async for event in events:
                 yield event
 
@@ -130,7 +133,7 @@ class ChatService:
 
     async def score(self, adapter: str, conversations: Sequence[Sequence[Message]]) -> list[float]:
         """What a reward adapter makes of the answer that each conversation ends with: see `assistant.scoring`."""
-        return await score_conversations(self.catalog, self.backend, self.planner.prompter, adapter, conversations)
+        return await self._score(await asyncio.to_thread(reward_adapter, self.catalog, adapter), conversations)
 
     # Adapters -----------------------------------------------------------------------------------
 
@@ -177,6 +180,9 @@ class ChatService:
 
     # One turn -----------------------------------------------------------------------------------
 
+    def _plan(self, request: ChatRequest) -> list[Step]:
+        return self.planner.chat(request if request.best_of is None else spread(request))
+
     async def _turn(self, request: R, plan: Callable[[R], list[Step]]) -> AsyncGenerator[StreamEvent, None]:
         turn_id: str | None = None
         parts: list[Part] = []
@@ -189,6 +195,13 @@ class ChatService:
                     index=index, of=len(steps), route=step.route, digest=step.digest, passages=step.passages
                 )
                 yield self._tell(request, started)
+                if isinstance(request, ChatRequest) and request.best_of is not None:
+                    async with aclosing(self._best_of(request, step, index)) as drawn:
+                        async for news in drawn:
+                            if isinstance(news, PartFinished):
+                                parts.append(news.part)
+                            yield self._tell(request, news)
+                    continue
                 text = ""
                 async with aclosing(self.backend.generate(step.generation)) as pieces:
                     async for piece in pieces:
@@ -201,6 +214,10 @@ class ChatService:
                         yield self._tell(request, TextDelta(index=index, text=delta, scores=scores))
                 unfinished = []
                 yield self._tell(request, PartFinished(index=index, part=parts[-1]))
+            if isinstance(request, ChatRequest) and request.reward_by is not None:
+                parts[-1] = parts[-1].model_copy(
+                    update={"reward": await self._reward(request, request.reward_by, parts)}
+                )
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts)
             end: Done | Failed = Done(turn_id=turn_id, parts=tuple(parts))
         except Exception as error:
@@ -212,6 +229,40 @@ class ChatService:
             raise
         # Outside the try: a reader that leaves once it has the end cancels nothing.
         yield self._tell(request, end)
+
+    async def _best_of(self, request: ChatRequest, step: Step, index: int) -> AsyncGenerator[StreamEvent, None]:
+        assert request.best_of is not None
+        judge = await asyncio.to_thread(reward_adapter, self.catalog, request.best_of.judge)
+        score = partial(self._judged, judge, request)
+        async with aclosing(best_of(self.backend, step, request.best_of.n, judge, score, index)) as news:
+            async for one in news:
+                if isinstance(one, Part):
+                    yield TextDelta(index=index, text=one.text)
+                    yield PartFinished(index=index, part=one)
+                else:
+                    yield one
+
+    async def _reward(self, request: ChatRequest, name: str, parts: Sequence[Part]) -> Reward:
+        """An answer is an answer where it cannot be judged, too."""
+        drawn, text = parts[0].drawn, Done(turn_id="", parts=tuple(parts)).text
+        known = [one.reward for one in drawn.candidates if one.reward is not None] if drawn else []
+        if len(parts) == 1 and drawn is not None and drawn.judge == name and known:
+            return Reward(judge=name, digest=drawn.digest, score=max(known))
+        try:
+            if not text.strip():
+                raise InvalidRequest("an empty answer has nothing to be judged by")
+            judge = await asyncio.to_thread(reward_adapter, self.catalog, name)
+            [score] = await self._judged(judge, request, [text])
+        except SwapboardError as error:
+            return Reward(judge=name, error=str(error))
+        return Reward(judge=name, digest=judge.digest, score=score)
+
+    async def _judged(self, judge: Adapter, request: ChatRequest, texts: Sequence[str]) -> list[float]:
+        said = request.judged or request.messages
+        return await self._score(judge, [(*said, Message(role="assistant", content=text)) for text in texts])
+
+    async def _score(self, judge: Adapter, conversations: Sequence[Sequence[Message]]) -> list[float]:
+        return await score_conversations(judge, self.backend, self.planner.prompter, conversations)
 
     async def _record_end(self, turn_id: str | None, parts: Sequence[Part], failed: Failed) -> None:
         """Record how a turn ended when it did not end well. The user is told either way."""

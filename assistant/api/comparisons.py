@@ -56,6 +56,10 @@ class BatchBody(Setup):
         ]
 
 
+class RewardsBody(Frozen):
+    reward_by: str
+
+
 Limit = Annotated[int, Query(ge=1, le=MOST_LISTED)]
 
 
@@ -130,6 +134,10 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
     @router.post("/{comparison_id}/reveal")
     async def reveal(comparison_id: str, owner: Owner) -> Json:
         return as_object(await asyncio.to_thread(store.reveal, comparison_id, owner))
+
+    @router.post("/{comparison_id}/rewards")
+    async def reward(comparison_id: str, body: RewardsBody, owner: Owner) -> Json:
+        return as_object(await comparator.judge(comparison_id, owner, body.reward_by))
 
     @router.delete("/{comparison_id}")
     async def delete(comparison_id: str, owner: Owner) -> Json:

@@ -55,8 +55,8 @@ class Batches:
         """Keep every row and begin with the first; returns the id of the batch.
 
         Raises:
-            InvalidRequest: there are no questions.
-            UnknownAdapter: a contestant's adapter is not in the catalogue.
+            InvalidRequest: there are no questions, or who is to judge is no reward adapter.
+            AdapterError: a contestant's adapter is not in the catalogue, or who is to judge is not or is broken.
             StoreUnavailable: nothing was kept.
         """
         if not questions:
@@ -64,6 +64,7 @@ class Batches:
         for contestant in setup.contestants:
             if contestant.adapter != BASE:
                 await asyncio.to_thread(self.comparator.service.catalog.get, contestant.adapter)
+        await self.comparator.check(setup)
         settled = (setup.setup if isinstance(setup, ComparisonRequest) else setup).settled()
         rows = [_row(question, settled) for question in questions]
         batch_id = await asyncio.to_thread(self.store.begin, owner, name.strip() or "Batch", settled.record(), rows)

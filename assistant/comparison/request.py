@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assistant.best_of import check_spread
 from assistant.errors import InvalidRequest
-from assistant.messages import AUTO, BASE, ChatRequest, Decoding, Frozen, Message, Retrieval
+from assistant.messages import AUTO, BASE, BestOf, ChatRequest, Decoding, Frozen, Message, Retrieval
 
 Mode = Literal["prompt", "few-shot", "rag", "tuned", "rag-tuned"]
 
@@ -23,15 +24,21 @@ FEWEST, MOST = 2, 6
 
 
 class Contestant(Frozen):
-    """One column. What `decoding` leaves out comes from the adapter's card, or else from the general defaults."""
+    """One column. What `decoding` leaves out comes from the adapter's card, or else from the general defaults.
+
+    With `best_of` several answers are drawn, and the one that the judge scores highest is the column's.
+    """
 
     mode: Mode
     adapter: str = BASE
     decoding: Decoding = Decoding()
+    best_of: BestOf | None = None
 
     @model_validator(mode="after")
     def check_adapter(self) -> Self:
-        """Raises InvalidRequest where mode and adapter contradict each other."""
+        """Raises InvalidRequest where mode and adapter contradict each other, or all drawn answers would be the same."""
+        if self.best_of is not None:
+            check_spread(self.decoding)
         if self.adapter == AUTO:
             raise InvalidRequest(f"a contestant's adapter may not be {AUTO!r}, which chooses anew for each question")
         if self.mode in TUNED and self.adapter == BASE:
@@ -45,8 +52,18 @@ class Contestant(Frozen):
 
     @property
     def label(self) -> str:
-        """Its name in tables: the mode, and who answers where that is an adapter."""
-        return self.mode if self.adapter == BASE else f"{self.mode} {self.adapter}"
+        """Its name in tables: the mode, who answers where that is an adapter, and who judges where several are drawn."""
+        name = self.mode if self.adapter == BASE else f"{self.mode} {self.adapter}"
+        return f"{name}{self._judged}"
+
+    @property
+    def way(self) -> str:
+        """The mode, and how the answer is chosen where several are drawn: what counts as one way when votes are."""
+        return f"{self.mode}{self._judged}"
+
+    @property
+    def _judged(self) -> str:
+        return "" if self.best_of is None else f", best of {self.best_of.n} by {self.best_of.judge}"
 
 
 class FewShot(Frozen):
@@ -61,7 +78,7 @@ class Setup(Frozen):
 
     `examples` are seen by the few-shot contestants only, `retrieval` is for those that answer from the documents.
     In a `blind` one the columns are shuffled and nameless. `seed` is every contestant's that brings none of its own;
-    None draws one for all of them.
+    None draws one for all of them. `reward_by` names a reward adapter that scores the answer of every column.
     """
 
     contestants: tuple[Contestant, ...]
@@ -70,6 +87,7 @@ class Setup(Frozen):
     retrieval: Retrieval = Retrieval()
     blind: bool = False
     seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    reward_by: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def check_contestants(self) -> Self:
@@ -87,8 +105,14 @@ class Setup(Frozen):
 
     @property
     def seats(self) -> list[tuple[str, str]]:
-        """(mode, adapter) of each contestant, as the store keeps them."""
-        return [(one.mode, one.adapter) for one in self.contestants]
+        """(way, adapter) of each contestant, as the store keeps them."""
+        return [(one.way, one.adapter) for one in self.contestants]
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The reward adapters that are needed."""
+        names = [self.reward_by, *(one.best_of.judge for one in self.contestants if one.best_of is not None)]
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -130,15 +154,21 @@ class ComparisonRequest(Setup):
     def setup(self) -> Setup:
         return Setup.model_validate({k: v for k, v in self.record().items() if k not in ("question", "references")})
 
+    @property
+    def judged(self) -> tuple[Message, ...]:
+        """What every answer is judged as an answer to, however its contestant was asked."""
+        system = (Message(role="system", content=self.system),) if self.system else ()
+        return (*system, Message(role="user", content=self.question))
+
     def turn(self, position: int, turn_id: str) -> ChatRequest:
         """What the contestant at `position` is asked, to be recorded under `turn_id`."""
         contestant = self.contestants[position]
-        messages = [Message(role="system", content=self.system)] if self.system else []
+        *messages, question = self.judged
         if contestant.mode == "few-shot":
             for example in self.examples:
                 messages.append(Message(role="user", content=example.question))
                 messages.append(Message(role="assistant", content=example.answer))
-        messages.append(Message(role="user", content=self.question))
+        messages.append(question)
         decoding = contestant.decoding
         if decoding.seed is None and self.seed is not None:
             decoding = decoding.model_copy(update={"seed": self.seed})
@@ -149,4 +179,7 @@ class ComparisonRequest(Setup):
             retrieval=self.retrieval if contestant.mode in WITH_DOCUMENTS else None,
             turn_id=turn_id,
             show_prompt=True,
+            best_of=contestant.best_of,
+            reward_by=self.reward_by,
+            judged=self.judged if self.judges else None,
         )

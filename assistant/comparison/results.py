@@ -9,10 +9,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from assistant.comparison.request import ComparisonRequest
+from assistant.comparison.request import ComparisonRequest, Contestant
 from assistant.comparison.scores import score
 from assistant.feedback.comparison_records import Answered, Comparison
-from assistant.messages import Timing, Usage
+from assistant.messages import Part, Timing, Usage
 
 FIELDS = (
     "row",
@@ -22,11 +22,14 @@ FIELDS = (
     "contestant",
     "mode",
     "adapter",
+    "best_of",
+    "judge",
     "state",
     "answer",
     "exact_match",
     "f1",
     "rouge_l",
+    "reward",
     "prompt_tokens",
     "tokens",
     "first_token",
@@ -36,7 +39,7 @@ FIELDS = (
     "error",
 )
 
-AVERAGED = ("exact_match", "f1", "rouge_l", "tokens", "first_token", "tokens_per_second", "seconds")
+AVERAGED = ("exact_match", "f1", "rouge_l", "reward", "tokens", "first_token", "tokens_per_second", "seconds")
 
 Row = dict[str, Any]
 
@@ -44,7 +47,8 @@ Row = dict[str, Any]
 def table(comparisons: Iterable[Comparison]) -> list[Row]:
     """A row with all of `FIELDS` for each answer; a comparison that was never asked has one row.
 
-    What a row does not have is None: scores without references, and everything that would tell a hidden name.
+    What a row does not have is None: scores without references, a reward nobody asked for, and everything that would
+    tell a hidden name. `best_of` and `judge` are those of a contestant that has several answers drawn.
     """
     return [row for comparison in comparisons for row in _rows(comparison)]
 
@@ -100,7 +104,7 @@ def as_object(comparison: Comparison) -> Row:
         "blind": comparison.blind,
         "revealed_at": comparison.revealed_at.isoformat() if comparison.revealed_at else None,
         "error": comparison.error,
-        "columns": [_column(column, comparison.references) for column in comparison.columns],
+        "columns": [_column(column, comparison) for column in comparison.columns],
     }
 
 
@@ -113,48 +117,66 @@ def _rows(comparison: Comparison) -> list[Row]:
     blank: Row = dict.fromkeys(FIELDS)
     if not comparison.columns:
         return [{**blank, **about, "state": comparison.state, "error": comparison.error}]
-    labels = ComparisonRequest.model_validate(comparison.request).labels
-    return [{**blank, **about, **_answer(column, comparison, labels)} for column in comparison.columns]
+    asked = ComparisonRequest.model_validate(comparison.request)
+    return [{**blank, **about, **_answer(column, comparison, asked)} for column in comparison.columns]
 
 
-def _answer(column: Answered, comparison: Comparison, labels: Sequence[str]) -> Row:
+def _answer(column: Answered, comparison: Comparison, asked: ComparisonRequest) -> Row:
     row: Row = {"column": column.letter, "state": column.state, "error": column.error}
     if column.state == "finished":
         row["answer"] = column.text
         if scores := score(column.text, comparison.references):
             row.update(scores)
     if column.position is not None:
-        row.update(contestant=labels[column.position], mode=column.mode, adapter=column.adapter)
+        contestant = asked.contestants[column.position]
+        row.update(contestant=asked.labels[column.position], mode=contestant.mode, adapter=contestant.adapter)
+        if contestant.best_of is not None:
+            row.update(best_of=contestant.best_of.n, judge=contestant.best_of.judge)
         if column.parts:
-            row.update(_figures(column))
+            row.update(figures(column.parts))
+            reward = column.parts[-1].reward
+            row["reward"] = reward.score if reward else None
     return row
 
 
-def _figures(column: Answered) -> Row:
-    usage = sum((part.usage for part in column.parts), Usage())
-    timing = column.parts[0].timing
-    if len(column.parts) > 1:  # one after another
-        total = sum(part.timing.total for part in column.parts)
+def figures(parts: Sequence[Part]) -> Row:
+    """What an answer cost. A best of n cost what all n did, and its first word is there once it has been chosen."""
+    drawn = parts[0].drawn
+    if drawn is not None:
+        speed = drawn.usage.completion_tokens / drawn.seconds if drawn.seconds > 0 else 0.0
+        return _figures(drawn.usage, Timing(first_token=drawn.seconds, total=drawn.seconds), speed, parts)
+    usage = sum((part.usage for part in parts), Usage())
+    timing = parts[0].timing
+    if len(parts) > 1:  # one after another
+        total = sum(part.timing.total for part in parts)
         timing = Timing(queued=timing.queued, first_token=timing.first_token, total=total)
+    return _figures(usage, timing, timing.tokens_per_second(usage), parts)
+
+
+def _figures(usage: Usage, timing: Timing, speed: float, parts: Sequence[Part]) -> Row:
     return {
         "prompt_tokens": usage.prompt_tokens,
         "tokens": usage.completion_tokens,
         "first_token": timing.first_token,
-        "tokens_per_second": timing.tokens_per_second(usage),
+        "tokens_per_second": speed,
         "seconds": timing.total,
-        "passages": sum(len(part.passages) for part in column.parts),
+        "passages": sum(len(part.passages) for part in parts),
     }
 
 
-def _column(column: Answered, references: Sequence[str]) -> Row:
-    scores = score(column.text, references) if column.state == "finished" else None
+def _column(column: Answered, comparison: Comparison) -> Row:
+    scores = score(column.text, comparison.references) if column.state == "finished" else None
     named: Row = {}
     if column.position is not None:
+        asked = Contestant.model_validate(comparison.request["contestants"][column.position])
+        reward = column.parts[-1].reward if column.parts else None
         named = {
             "contestant": column.position,
-            "mode": column.mode,
-            "adapter": column.adapter,
-            "figures": _figures(column) if column.parts else None,
+            "mode": asked.mode,
+            "adapter": asked.adapter,
+            "best_of": asked.best_of.model_dump() if asked.best_of else None,
+            "reward": reward.model_dump() if reward else None,
+            "figures": figures(column.parts) if column.parts else None,
             "parts": [part.model_dump(mode="json") for part in column.parts],
         }
     return {

@@ -84,7 +84,8 @@ class Vote:
 class Answer:
     """An answer that was voted on. `position` is as asked for, `shown` its place on the screen, both from 0.
 
-    `mode` is "" outside a comparison. `adapter` is who answered; several are joined by "+".
+    `mode` is "" outside a comparison; where one of several was chosen it says how: "tuned, best of 4 by taste".
+    `adapter` is who answered; several are joined by "+".
     """
 
     turn_id: str

@@ -29,7 +29,8 @@ class Seat:
 class Answered:
     """One column and what came of it. `shown` is its place from the left, from 0.
 
-    While names are hidden, `position`, `mode` and `adapter` are None and `parts` hold nothing but text.
+    `mode` is the way it was answered: where one of several drawn answers was chosen it says so. While names are
+    hidden, `position`, `mode` and `adapter` are None and `parts` hold nothing but text.
     """
 
     shown: int

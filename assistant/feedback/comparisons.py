@@ -6,7 +6,7 @@ loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ from sqlalchemy import delete, insert, select, update
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import comparisons
+from assistant.database.tables.conversations import turns
 from assistant.feedback.batches import close_batch
 from assistant.feedback.columns import delete_answers, existing, new_id, outcome, seat, with_columns, with_turns
 from assistant.feedback.comparison_records import Comparison, Seat
 from assistant.feedback.store import INTERRUPTED
+from assistant.messages import Reward
 
 
 class ComparisonStore:
@@ -96,6 +98,20 @@ class ComparisonStore:
                 .where(comparisons.c.id == comparison_id, comparisons.c.blind, comparisons.c.revealed_at.is_(None))
                 .values(revealed_at=datetime.now(UTC))
             )
+        return self.comparison(comparison_id, owner)
+
+    def keep_rewards(self, comparison_id: str, owner: str, rewards: Mapping[str, Reward]) -> Comparison:
+        """Keep what a judge made of its answers, by turn, in place of what was kept before. Raises NotFound."""
+        with self.database.writing() as connection:
+            existing(connection, comparison_id, owner)
+            for column in connection.execute(with_turns([comparison_id])).all():
+                if not column.parts:
+                    continue
+                reward = rewards.get(column.turn_id)
+                last = {**column.parts[-1], "reward": reward.model_dump(mode="json") if reward else None}
+                connection.execute(
+                    update(turns).where(turns.c.id == column.turn_id).values(parts=[*column.parts[:-1], last])
+                )
         return self.comparison(comparison_id, owner)
 
     def delete(self, comparison_id: str, owner: str) -> None:

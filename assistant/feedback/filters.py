@@ -22,8 +22,9 @@ Moment = Annotated[datetime, AfterValidator(with_zone)]
 class Filters(Frozen):
     """All that is given must fit; None asks for nothing. `until` itself is not included.
 
-    `vote` is one vote's id. `adapters` and `modes` want one of them among the answers; `text` stands anywhere in question, answers, comment or
-    correction, whatever the case; `tags` must all be there; `blind` is whether names were hidden at the vote.
+    `vote` is one vote's id. `adapters` and `modes` want one of them among the answers, a best of n counting as its
+    mode; `text` stands anywhere in question, answers, comment or correction, whatever the case; `tags` must all be
+    there; `blind` is whether names were hidden at the vote.
     """
 
     vote: str | None = None
@@ -44,7 +45,7 @@ class Filters(Frozen):
             self.adapters.intersection(answer.adapter.split("+")) for answer in case.answers
         ):
             return False
-        if self.modes is not None and self.modes.isdisjoint(answer.mode for answer in case.answers):
+        if self.modes is not None and self.modes.isdisjoint(answer.mode.partition(",")[0] for answer in case.answers):
             return False
         if not self.tags <= set(ballot.tags):
             return False

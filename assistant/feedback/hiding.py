@@ -5,6 +5,7 @@ from __future__ import annotations
 from assistant.messages import (
     Decoding,
     Done,
+    Drew,
     Failed,
     Part,
     PartFinished,
@@ -21,7 +22,7 @@ FAILED = "this answer failed; the reason is told with the names"
 
 
 def hidden_part(part: Part) -> Part:
-    """Times and counts go too: a long prompt or a short answer tells which mode it is."""
+    """Times and counts go too: a long prompt or a short answer tells which mode it is. So does what a judge says."""
     return Part(
         route=NAMELESS,
         digest=None,
@@ -33,8 +34,11 @@ def hidden_part(part: Part) -> Part:
     )
 
 
-def hidden_event(event: StreamEvent) -> StreamEvent:
+def hidden_event(event: StreamEvent) -> StreamEvent | None:
+    """What may be told of the event; None where that it happened at all tells too much."""
     match event:
+        case Drew():
+            return None
         case PartStarted():
             return PartStarted(index=event.index, of=event.of, route=NAMELESS, digest=None)
         case TextDelta():

@@ -14,6 +14,7 @@ from assistant.ui.markup import one_line
 ANSWER_LENGTH = 140
 FIGURES = {
     **SCORES,
+    "reward": "Reward",
     "tokens": "Tokens",
     "first_token": "First token, s",
     "tokens_per_second": "Tokens/s",
@@ -59,7 +60,11 @@ def averages_html(rows: Sequence[Row]) -> str:
     if not found:
         return ""
     names = [name for name in FIGURES if any(one[name] is not None for one in found)]
-    best = {name: max(one[name] or 0.0 for one in found) for name in names if name in SCORES}
+    best = {
+        name: max(one[name] for one in found if one[name] is not None)
+        for name in names
+        if name in SCORES or name == "reward"
+    }
     head = "".join(f"<th>{label}</th>" for label in ("Way", "Answers", *(FIGURES[name] for name in names)))
     body = ""
     for one in found:
@@ -76,7 +81,7 @@ def averages_html(rows: Sequence[Row]) -> str:
 def number(name: str, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.1f}" if name in ("tokens", "tokens_per_second") else f"{value:.2f}"
+    return (f"{value:.1f}" if name in ("tokens", "tokens_per_second") else f"{value:.2f}").replace("-", "−")
 
 
 def rows_html(comparisons: Sequence[Comparison], table: Sequence[Row]) -> str:
@@ -118,7 +123,8 @@ def _short(row: Row) -> str:
         text = f'<span class="sb-note">{one_line(STATES.get(row["state"], str(row["state"])))}</span>'
     else:
         text = one_line(shorten(row["answer"], ANSWER_LENGTH)) or '<span class="sb-note">an empty answer</span>'
-    scores = [f"{label} {row[name]:.2f}" for name, label in SCORES.items() if row[name] is not None]
+    labels = {**SCORES, "reward": FIGURES["reward"]}
+    scores = [f"{label} {number(name, row[name])}" for name, label in labels.items() if row[name] is not None]
     figures = f"<small>{' · '.join(scores)}</small>" if scores and row["contestant"] else ""
     return f"<li><b>{name}</b> {text}{figures}</li>"
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from assistant.comparison.events import ColumnEvent, ComparisonEvent, ComparisonStarted
 from assistant.comparison.request import ComparisonRequest, Contestant
 from assistant.comparison.scores import Scores, score
 from assistant.feedback.comparison_records import Answered, ColumnState, Comparison
-from assistant.messages import Done, Failed, Part, PartFinished, PartStarted, StreamEvent, TextDelta
+from assistant.messages import Done, Drew, Failed, Part, PartFinished, PartStarted, Reward, StreamEvent, TextDelta
 
 LETTERS = "ABCDEF"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One answer. `contestant` and `position` (its number as asked for) are None while names are hidden."""
+    """One answer. `contestant` and `position` (its number as asked for) are None while names are hidden.
+
+    `drew` is set while a best of n is under way.
+    """
 
     contestant: Contestant | None = None
     position: int | None = None
@@ -24,6 +28,7 @@ class Column:
     part: Part | None = None
     error: str | None = None
     turn_id: str | None = None
+    drew: Drew | None = None
 
     @property
     def is_over(self) -> bool:
@@ -34,12 +39,16 @@ class Column:
         match event:
             case PartStarted():
                 return replace(self, state="running")
+            case Drew():
+                return replace(self, drew=event)
             case TextDelta():
                 return replace(self, text=self.text + event.text)
             case PartFinished():
                 return replace(self, text=event.part.text, part=event.part)
             case Done():
-                return replace(self, state="finished", text=event.text, turn_id=event.turn_id)
+                # Its reward, where one was asked for, is in the last word on it only.
+                part = event.parts[0] if event.parts else self.part
+                return replace(self, state="finished", text=event.text, part=part, turn_id=event.turn_id)
             case Failed():
                 return replace(self, state="failed", error=event.message, turn_id=event.turn_id)
 
@@ -74,6 +83,22 @@ class Board:
             return {}
         made = {place: score(self.columns[place].text, self.request.references) for place in self.finished}
         return {place: scores for place, scores in made.items() if scores is not None}
+
+    @property
+    def rewards(self) -> dict[int, Reward]:
+        """By place, what the judge who was asked for made of each finished answer; nothing while names are hidden."""
+        if self.is_hidden:
+            return {}
+        made = {place: self.columns[place].part for place in self.finished}
+        return {place: part.reward for place, part in made.items() if part is not None and part.reward is not None}
+
+    def rewarded(self, rewards: Mapping[int, Reward]) -> Board:
+        """The comparison with these rewards, by place, and no others."""
+        columns = tuple(
+            replace(column, part=column.part and column.part.model_copy(update={"reward": rewards.get(place)}))
+            for place, column in enumerate(self.columns)
+        )
+        return replace(self, columns=columns)
 
     def after(self, event: ComparisonEvent) -> Board:
         """The comparison once `event` has happened."""

@@ -17,12 +17,14 @@ from assistant.messages import AUTO, ChatRequest, Message, Retrieval
 from assistant.service import ChatService
 from assistant.ui import render
 from assistant.ui.chat_parts import ChatParts
+from assistant.ui.contestants import judges
 from assistant.ui.controls import placeholders, read_controls, read_retrieval
 from assistant.ui.exchange import Exchange, from_turn
 from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
 from assistant.ui.presence import Presence
 from assistant.ui.rating_panel import RatingPanel
+from assistant.ui.reward_panel import RewardPanel
 from assistant.ui.toast import tell
 from assistant.ui.visitor import Visitor, read_visitor
 
@@ -42,9 +44,12 @@ class ChatTab:
         self.presence = Presence(self.live.stop_all)
         self.history = History(store)
         self.rating = RatingPanel(store, self.votes)
+        self.reward = RewardPanel(service, store)
 
     def build(self) -> None:
-        self.parts = ChatParts(self.service.adapters(), self.service.library.collections(), self.history, self.rating)
+        self.parts = ChatParts(
+            self.service.adapters(), self.service.library.collections(), self.history, self.rating, self.reward
+        )
 
     def connect(self, page: gr.Blocks) -> None:
         parts = self.parts
@@ -67,6 +72,7 @@ class ChatTab:
         )
         parts.picker.change(self._show_defaults, parts.picker, parts.controls[:-1], **quiet)
         self.rating.connect(parts.browser, self._show_thumbs, [parts.chatbot])
+        self.reward.connect(parts.browser)
         self.history.connect(parts.browser, parts.shown, self._open, self._stop_reply)
         page.unload(self._leave)
 
@@ -219,11 +225,12 @@ class ChatTab:
         except SwapboardError as error:
             tell(error)
             before = []
+        has_judges = await self._has_judges()
         exchange, is_listed = reply.exchange, False
         async for exchange in reply.changes():
             if not is_ours():
                 return
-            updates: Updates = {self.parts.chatbot: render.chat_messages([*before, exchange])}
+            updates: Updates = {self.parts.chatbot: render.chat_messages([*before, exchange], has_judges)}
             if exchange.state == "writing" and not is_listed:
                 # The conversation has its title once the question has been kept.
                 is_listed = True
@@ -285,7 +292,7 @@ class ChatTab:
         if last is not None and _is_lost(last):
             exchanges = [*(one for one in exchanges if one.turn_id != last.turn_id), last]
         updates[self.parts.chatbot] = gr.Chatbot(
-            value=render.chat_messages(exchanges), feedback_value=render.feedback(exchanges)
+            value=render.chat_messages(exchanges, await self._has_judges()), feedback_value=render.feedback(exchanges)
         )
         return {**updates, **await self.history.refresh(visitor)}
 
@@ -299,6 +306,9 @@ class ChatTab:
             parts.retrieval.collections: [id for id in retrieval.collections if id in there],
             parts.retrieval.top_k: retrieval.top_k,
         }
+
+    async def _has_judges(self) -> bool:
+        return bool(judges(await asyncio.to_thread(self.service.adapters)))
 
     def _check_idle(self, visitor: Visitor) -> None:
         if visitor.conversation and self.live.find(visitor.conversation) is not None:

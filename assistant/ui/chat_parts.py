@@ -14,6 +14,7 @@ from assistant.ui import render
 from assistant.ui.controls import RetrievalControls, build_controls
 from assistant.ui.history import History
 from assistant.ui.rating_panel import RatingPanel
+from assistant.ui.reward_panel import RewardPanel
 from assistant.ui.visitor import browser_state
 
 WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
@@ -29,6 +30,7 @@ class ChatParts:
         collections: Sequence[Collection],
         history: History,
         rating: RatingPanel,
+        reward: RewardPanel,
     ) -> None:
         self.browser = browser_state()
         self.returned = gr.Textbox(visible=False)
@@ -92,6 +94,7 @@ class ChatParts:
                     )
                     self.controls = build_controls()
         rating.build()
+        reward.build()
         self.shown: list[Any] = [self.chatbot, self.composer, self.returned, self.browser, self.picker, self.system]
         """Whatever showing a conversation may change."""
         self.shown += [history.listing, history.tools, *self.documents, self.retrieval.row]

@@ -16,14 +16,14 @@ from assistant.ui import compare_view as view
 from assistant.ui.batches import BatchPanel
 from assistant.ui.board import Board, from_record
 from assistant.ui.compare_parts import CompareParts
-from assistant.ui.contestants import ContestantPicker, read_contestants, usable, values_of
+from assistant.ui.contestants import ContestantPicker, judges, read_contestants, usable, values_of
 from assistant.ui.history import Updates
 from assistant.ui.live import Views
 from assistant.ui.live_comparison import LiveComparison, LiveComparisons
 from assistant.ui.pick_list import PICK
 from assistant.ui.presence import Presence
 from assistant.ui.setup import SharedSetup, read_references, read_setup, write_references
-from assistant.ui.toast import tell
+from assistant.ui.toast import inform, tell
 from assistant.ui.verdicts import Verdicts
 from assistant.ui.visitor import STORAGE_KEY, read_visitor
 
@@ -35,10 +35,10 @@ class CompareTab:
     """Builds the tab inside the current Blocks and answers its events."""
 
     def __init__(self, batches: Batches, votes: VoteStore) -> None:
-        comparator = batches.comparator
-        self.service = comparator.service
-        self.store = comparator.store
-        self.live = LiveComparisons(comparator)
+        self.comparator = batches.comparator
+        self.service = self.comparator.service
+        self.store = self.comparator.store
+        self.live = LiveComparisons(self.comparator)
         self.views = Views()
         self.presence = Presence(self.live.stop)
         self.picker = ContestantPicker()
@@ -55,8 +55,9 @@ class CompareTab:
 
     def build(self) -> None:
         with gr.Accordion("Who answers", open=True, elem_id="compare-who") as self.who:
-            self.picker.build(self.service.adapters())
-            self.setup.build(self.service.library.collections())
+            statuses = self.service.adapters()
+            self.picker.build(statuses)
+            self.setup.build(self.service.library.collections(), judges(statuses))
         with gr.Tabs(elem_id="compare-kinds") as self.kinds:
             with gr.Tab("One question", id="one"):
                 self.parts.build()
@@ -90,8 +91,12 @@ class CompareTab:
         tab.select(
             self._offer,
             [self.picker.favourite, *self.picker.inputs],
-            [*self.picker.outputs, self.picker.favourite],
+            [*self.picker.outputs, self.picker.favourite, self.setup.reward_by],
             **quiet,
+        )
+        # Only what the user picks: what the page sets itself is what the answers were judged by.
+        self.setup.reward_by.input(
+            self._judge, [browser, self.opened, self.setup.reward_by], [parts.question, *parts.columns], **quiet
         )
         self.setup.connect()
         self.picker.connect(lambda: usable(self.service.adapters()))
@@ -155,6 +160,7 @@ class CompareTab:
             if not (question or "").strip():
                 raise InvalidRequest("Write a question first.")
             asked = self._read_setup(blind, *setup).ask(question, read_references(reference))
+            await self.comparator.check(asked)
             live = self.live.start(asked, visitor.owner)
         except SwapboardError as error:
             tell(error, "Not sent")
@@ -193,7 +199,28 @@ class CompareTab:
     async def _offer(self, picked: str | None, count: int, *values: Any) -> Updates:
         """The adapters there are when the tab is opened."""
         statuses = await asyncio.to_thread(self.service.adapters)
-        return self.picker.offer(statuses, picked, values)
+        return {**self.picker.offer(statuses, picked, values), **self.setup.offer(judges(statuses))}
+
+    async def _judge(self, kept: Any, opened: Any, judge: str | None) -> Updates:
+        """Show what a judge who has just been picked makes of the answers that stand there."""
+        owner, untouched = read_visitor(kept).owner, {self.parts.question: gr.skip()}
+        live = self.live.find(owner)
+        if not opened or (live is not None and live.now.id == opened):
+            return untouched
+        try:
+            record = await asyncio.to_thread(self.store.comparison, str(opened), owner)
+            if record.is_hidden:
+                inform("They come with the names, and stand under the answers to the next question.", "Rewards")
+                return untouched
+            if judge:
+                record = await self.comparator.judge(record.id, owner, judge)
+        except NotFound:
+            return untouched
+        except SwapboardError as error:
+            tell(error, "The answers were not judged")
+            return untouched
+        board = from_record(record)
+        return self._answers(board if judge else board.rewarded({}))
 
     # Showing --------------------------------------------------------------------------------------
 

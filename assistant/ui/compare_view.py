@@ -6,15 +6,17 @@ Answers, prompts, passages and names are other people's words: everything is esc
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Sequence
 from datetime import datetime
 
+from assistant.comparison import results
 from assistant.comparison.request import Contestant, Mode
 from assistant.comparison.scores import Scores
 from assistant.feedback.comparison_records import Comparison
 from assistant.feedback.store import shorten
-from assistant.messages import BASE, Decoding, Part
+from assistant.messages import BASE, Decoding, Part, Reward
 from assistant.ui.board import LETTERS, Board, Column
 from assistant.ui.citations import linked, sources
 from assistant.ui.markup import one_line
@@ -38,6 +40,7 @@ STATES = {
     "waiting": "waiting",
 }
 QUESTION_LENGTH = 90
+ONLY_DIFFERENCES = "Only differences between answers to one question mean something."
 
 
 # Columns ----------------------------------------------------------------------------------------
@@ -53,8 +56,11 @@ def column_html(board: Board, place: int, scores: Scores | None = None) -> str:
         parts.append(f'<p class="sb-note">{"Stopped" if column.text else "Stopped before the first word"}</p>')
     if scores:
         parts.append(score_line(scores))
+    if place in (rewards := board.rewards):
+        parts.append(reward_line(rewards[place], [one.score for one in rewards.values()]))
     if column.part is not None and not board.is_hidden:
         parts.append(figures(column.part))
+        parts.append(drawn_answers(column.part))
         parts.append(sources(column.text, column.part.passages, column.part.grounding, _anchor(column, place)))
         parts.append(exact_prompt(column.part))
     if column.state == "finished" and column.turn_id and board.is_over:
@@ -73,7 +79,7 @@ def heading(place: int, column: Column) -> str:
 
 def contestant_html(contestant: Contestant) -> str:
     name = chip(contestant.adapter) if contestant.adapter != BASE else ""
-    told = decoding_text(contestant.decoding)
+    told = settings_text(contestant)
     settings = f'<span class="sb-decoding">{one_line(told)}</span>' if told else ""
     return f'<span class="sb-mode">{one_line(MODES[contestant.mode])}</span>{name}{settings}'
 
@@ -81,8 +87,21 @@ def contestant_html(contestant: Contestant) -> str:
 def contestant_text(contestant: Contestant) -> str:
     """The contestant in plain words, for tables and choices."""
     name = MODES[contestant.mode] + (f" {contestant.adapter}" if contestant.adapter != BASE else "")
-    told = decoding_text(contestant.decoding)
+    told = settings_text(contestant)
     return f"{name} ({told})" if told else name
+
+
+def settings_text(contestant: Contestant) -> str:
+    """How its answer is chosen, and the decoding that was asked for."""
+    best_of = contestant.best_of
+    chosen = f"best of {best_of.n} by {best_of.judge}" if best_of else ""
+    return ", ".join(filter(None, (chosen, decoding_text(contestant.decoding))))
+
+
+def way_text(way: str) -> str:
+    """A way as the store keeps it in plain words: "tuned, best of 4 by taste" begins with the mode."""
+    mode, *chosen = way.split(", ", 1)
+    return ", ".join((MODES.get(mode, mode), *chosen))  # type: ignore[call-overload]
 
 
 def decoding_text(decoding: Decoding) -> str:
@@ -97,6 +116,9 @@ def _answer(board: Board, place: int, column: Column) -> str:
         told = {"waiting": "Waiting", "running": "Reading the prompt", "finished": "An empty answer"}.get(column.state)
         if board.id is None and told:
             told = "Waiting for the model"
+        if column.drew is not None and not column.is_over:
+            done, of = column.drew.done, column.drew.of
+            told = f"Drawn {done} of {of}" if done < of else f"All {of} drawn, being judged"
         busy = "" if column.is_over else " sb-busy"
         return f'<p class="sb-note{busy}"><span>{told}</span></p>' if told else ""
     passages = column.part.passages if column.part and not board.is_hidden else ()
@@ -120,21 +142,56 @@ def _anchor(column: Column, place: int) -> str:
 
 
 def figures(part: Part) -> str:
-    """Tokens, waits, speed and cost of one answer."""
-    speed = part.timing.tokens_per_second(part.usage)
-    prompt = str(part.usage.prompt_tokens)
-    if part.usage.cached_tokens:
-        prompt += f", {part.usage.cached_tokens} of them computed before"
+    """Tokens, waits, speed and cost of one answer; those of a best of n are of all its answers together."""
+    cost = results.figures([part])
+    usage = part.drawn.usage if part.drawn else part.usage
+    of_all = f" (all {len(part.drawn.candidates)} answers)" if part.drawn else ""
+    cut = " (cut at the limit)" if part.finish_reason == "length" else ""
+    prompt = str(usage.prompt_tokens)
+    if usage.cached_tokens:
+        prompt += f", {usage.cached_tokens} of them computed before"
     rows = [
-        ("Tokens", f"{part.usage.completion_tokens}{' (cut at the limit)' if part.finish_reason == 'length' else ''}"),
-        ("Tokens/s", f"{speed:.1f}" if speed else "–"),
-        ("First token", f"{part.timing.first_token:.2f} s"),
-        ("Whole answer", f"{part.timing.total:.2f} s"),
+        ("Tokens", f"{usage.completion_tokens}{of_all}{cut}"),
+        ("Tokens/s", f"{cost['tokens_per_second']:.1f}" if cost["tokens_per_second"] else "–"),
+        ("First token", f"{cost['first_token']:.2f} s"),
+        ("Whole answer", f"{cost['seconds']:.2f} s{of_all}"),
         ("Prompt tokens", prompt),
         ("Seed", str(part.decoding.seed)),
     ]
     listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
     return f'<dl class="sb-figures">{listed}</dl>'
+
+
+def drawn_answers(part: Part) -> str:
+    """All that a best of n was chosen from, best first."""
+    if part.drawn is None:
+        return ""
+    ranked = sorted(part.drawn.candidates, key=lambda one: math.inf if one.reward is None else -one.reward)
+    items = "".join(
+        f"<li><b>{'–' if one.reward is None else reward_text(one.reward)}</b> "
+        f"{html.escape(one.text) or '<i>an empty answer</i>'} "
+        f"<small>seed {one.seed}, {one.usage.completion_tokens} tokens</small></li>"
+        for one in ranked
+    )
+    name = f"The {len(ranked)} answers drawn, with their rewards by {one_line(part.drawn.judge)}"
+    return f'<details class="sb-prompt sb-drawn"><summary>{name}</summary><ol>{items}</ol></details>'
+
+
+def reward_line(reward: Reward, all_scores: Sequence[float | None]) -> str:
+    """What the judge made of the answer, and how far that is behind the best of `all_scores`."""
+    judge = one_line(reward.judge)
+    if reward.score is None:
+        return f'<p class="sb-note">No reward by {judge}: {one_line(reward.error or "it was not judged")}</p>'
+    behind = max(score for score in all_scores if score is not None) - reward.score
+    rows = [(f"Reward by {judge}", reward_text(reward.score))]
+    if len(all_scores) > 1:
+        rows.append(("Behind the best", reward_text(behind) if behind else "it is the best"))
+    listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
+    return f'<dl class="sb-figures sb-scores sb-rewards">{listed}<small>{ONLY_DIFFERENCES}</small></dl>'
+
+
+def reward_text(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def score_line(scores: Scores) -> str:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from assistant.comparison.request import FEWEST, MOST, TUNED, Contestant, Mode
 from assistant.errors import InvalidRequest
-from assistant.messages import BASE
+from assistant.messages import BASE, MOST_DRAWN, BestOf
 from assistant.service import AdapterStatus
 from assistant.ui.compare_view import MODES
 from assistant.ui.controls import CONTROLS, placeholder, read_controls
@@ -26,8 +26,8 @@ FIRST = "Prompt vs RAG vs fine-tuned"
 SHOWN = ("temperature", "max_tokens", "seed")
 """The decoding controls of a row, in order."""
 
-WIDTH = 2 + len(SHOWN)
-"""Values in a row: mode, adapter, and the decoding."""
+WIDTH = 2 + len(SHOWN) + 2
+"""Values in a row: mode, adapter, the decoding, how many answers are drawn, and who judges them."""
 
 NO_ADAPTER = ("base", BASE)
 ANSWERING = ("qa", "question answering")
@@ -37,7 +37,7 @@ class ContestantPicker:
     """The rows, built inside the current Blocks. All are there from the start; `count` says how many are meant."""
 
     def build(self, statuses: Sequence[AdapterStatus]) -> None:
-        names = usable(statuses)
+        names, judging = usable(statuses), judges(statuses)
         starting = preset(FIRST, favourite(statuses)) if names else preset("RAG vs RAG + fine-tuned", None)
         self.count = gr.State(len(starting))
         with gr.Row(elem_classes=["sb-preset", "sb-fields"]):
@@ -57,11 +57,11 @@ class ContestantPicker:
         for index in range(MOST):
             one = starting[index] if index < len(starting) else Contestant(mode="prompt")
             with gr.Row(visible=index < len(starting), elem_classes=["sb-contestant", "sb-fields"]) as row:
-                self._build_row(index, one, names)
+                self._build_row(index, one, names, judging)
             self.rows.append(row)
         self.add = gr.Button("Add a column", size="sm", min_width=120, scale=0, elem_id="add-contestant")
 
-    def _build_row(self, index: int, one: Contestant, names: Sequence[str]) -> None:
+    def _build_row(self, index: int, one: Contestant, names: Sequence[str], judging: Sequence[str]) -> None:
         self.fields += [
             gr.Dropdown([(label, mode) for mode, label in MODES.items()], value=one.mode, label="Way", min_width=150),
             gr.Dropdown(
@@ -76,6 +76,18 @@ class ContestantPicker:
             if control.name in SHOWN:
                 text = placeholder(control.name, None)
                 self.fields.append(gr.Textbox(label=control.label, placeholder=text, max_lines=1, min_width=90))
+        has_judges = bool(judging)
+        self.fields += [
+            gr.Textbox(label="Best of", placeholder="1", max_lines=1, min_width=70, visible=has_judges),
+            gr.Dropdown(
+                list(judging),
+                value=next(iter(judging), None),
+                label="Judge",
+                allow_custom_value=True,
+                min_width=110,
+                visible=has_judges,
+            ),
+        ]
         remove = gr.Button("✕", size="sm", min_width=36, scale=0, elem_classes="sb-remove-row")
         remove.elem_id = f"remove-contestant-{index}"
         self.removes.append(remove)
@@ -133,20 +145,31 @@ class ContestantPicker:
         for index, row in enumerate(self.rows):
             updates[row] = gr.Row(visible=index < count)
             updates[self.removes[index]] = gr.Button(visible=count > FEWEST)
-        for index, (mode, adapter, *decoding) in enumerate(rows):
+        draws = any(row[-2] for row in rows)
+        for index, (mode, adapter, *decoding, best_of, judge) in enumerate(rows):
             fields = self.fields[index * WIDTH : (index + 1) * WIDTH]
             updates[fields[0]] = mode
             updates[fields[1]] = _adapter_field(mode, adapter, names)
-            updates |= dict(zip(fields[2:], decoding, strict=True))
+            updates |= dict(zip(fields[2:-2], decoding, strict=True))
+            # They are seen where there are reward adapters; where one has gone, what it judged is seen all the same.
+            seen: dict[str, Any] = {"visible": True} if draws else {}
+            updates[fields[-2]] = gr.update(value=best_of, **seen)
+            updates[fields[-1]] = gr.update(**({"value": judge} if judge else {}), **seen)
         return updates
 
     def offer(self, statuses: Sequence[AdapterStatus], picked: str | None, values: Sequence[Any]) -> Updates:
         """The updates for a catalogue that has changed; what was picked stays picked, even where it has gone."""
-        names = usable(statuses)
+        names, judging = usable(statuses), judges(statuses)
+        draws = bool(judging) or any(row[-2] for row in split(MOST, values))
         updates: Updates = {self.favourite: gr.Dropdown(choices=names, value=picked or favourite(statuses))}
-        for index, (mode, adapter, *_) in enumerate(split(MOST, values)):
+        for index, (mode, adapter, *_, judge) in enumerate(split(MOST, values)):
             kept = [adapter] if mode in TUNED and adapter not in names else []
-            updates[self.fields[index * WIDTH + 1]] = gr.Dropdown(choices=_choices(mode, [*names, *kept]))
+            fields = self.fields[index * WIDTH : (index + 1) * WIDTH]
+            updates[fields[1]] = gr.Dropdown(choices=_choices(mode, [*names, *kept]))
+            updates[fields[-2]] = gr.Textbox(visible=draws)
+            updates[fields[-1]] = gr.update(
+                choices=[(name, name) for name in judging], value=judge or next(iter(judging), None), visible=draws
+            )
         return updates
 
 
@@ -162,16 +185,34 @@ def read_contestants(count: int, values: Sequence[Any]) -> tuple[Contestant, ...
         InvalidRequest: a value is not allowed; names the column and what is allowed.
     """
     found = []
-    for number, (mode, adapter, *decoding) in enumerate(split(count, values), 1):
+    for number, (mode, adapter, *decoding, drawn, judge) in enumerate(split(count, values), 1):
         typed = dict(zip(SHOWN, decoding, strict=True))
         try:
             asked = read_controls([*(typed.get(control.name, "") for control in CONTROLS), ""])
             if mode in TUNED and (not adapter or adapter == BASE):
                 raise InvalidRequest("pick the adapter")
-            found.append(Contestant(mode=mode, adapter=adapter if mode in TUNED else BASE, decoding=asked))
+            best_of = read_best_of(drawn, judge)
+            answering = adapter if mode in TUNED else BASE
+            found.append(Contestant(mode=mode, adapter=answering, decoding=asked, best_of=best_of))
         except InvalidRequest as error:
             raise InvalidRequest(f"Column {number}, {MODES[mode]}: {error}") from error
     return tuple(found)
+
+
+def read_best_of(drawn: str | None, judge: str | None) -> BestOf | None:
+    """None where one answer is drawn, which nobody judges.
+
+    Raises:
+        InvalidRequest: it is no number of answers that is allowed, or nobody judges them.
+    """
+    typed = (drawn or "").strip()
+    if typed in ("", "1"):
+        return None
+    if not typed.isdecimal() or not 2 <= int(typed) <= MOST_DRAWN:
+        raise InvalidRequest(f"Best of: {typed!r} is not allowed (1 to {MOST_DRAWN} answers)")
+    if not judge:
+        raise InvalidRequest("Best of: pick the judge, a reward adapter")
+    return BestOf(n=int(typed), judge=judge)
 
 
 def values_of(contestants: Sequence[Contestant]) -> list[list[Any]]:
@@ -179,7 +220,8 @@ def values_of(contestants: Sequence[Contestant]) -> list[list[Any]]:
     rows = []
     for one in contestants:
         asked = one.decoding.model_dump(exclude_unset=True, exclude_none=True)
-        rows.append([one.mode, one.adapter, *(str(asked.get(name, "")) for name in SHOWN)])
+        drawn, judge = (str(one.best_of.n), one.best_of.judge) if one.best_of else ("", "")
+        rows.append([one.mode, one.adapter, *(str(asked.get(name, "")) for name in SHOWN), drawn, judge])
     return rows
 
 
@@ -194,6 +236,11 @@ def preset(name: str, adapter: str | None) -> tuple[Contestant, ...]:
 def usable(statuses: Sequence[AdapterStatus]) -> list[str]:
     """Adapters that can answer: one that gives rewards cannot."""
     return [one.adapter.name for one in statuses if one.adapter.is_usable and not one.adapter.is_reward]
+
+
+def judges(statuses: Sequence[AdapterStatus]) -> list[str]:
+    """Adapters that can judge answers."""
+    return [one.adapter.name for one in statuses if one.adapter.is_usable and one.adapter.is_reward]
 
 
 def favourite(statuses: Sequence[AdapterStatus]) -> str | None:
@@ -223,4 +270,4 @@ def _fresh(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> list[Any]:
     ways: list[Mode] = [mode for mode in MODES if mode not in taken and (names or mode not in TUNED)]
     mode = ways[0] if ways else "prompt"
     picked = next((row[1] for row in rows if row[0] in TUNED), next(iter(names), BASE))
-    return [mode, picked if mode in TUNED else BASE, *("" for _ in SHOWN)]
+    return [mode, picked if mode in TUNED else BASE, *("" for _ in SHOWN), "", ""]

@@ -8,6 +8,7 @@ from typing import Literal
 from assistant.feedback.records import Turn
 from assistant.messages import (
     Done,
+    Drew,
     Failed,
     FinishReason,
     Grounding,
@@ -65,6 +66,8 @@ class Exchange:
             case PartStarted():
                 part = ShownPart(event.route, passages=event.passages)
                 return replace(self, state="writing", of=event.of, parts=(*self.parts, part))
+            case Drew():  # not asked for in a chat
+                return self
             case TextDelta():
                 last = self.parts[-1]
                 return replace(self, parts=(*self.parts[:-1], replace(last, text=last.text + event.text)))

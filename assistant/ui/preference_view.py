@@ -13,7 +13,7 @@ from assistant.feedback.formats import Format
 from assistant.feedback.store import shorten
 from assistant.messages import BASE
 from assistant.ui.board import LETTERS
-from assistant.ui.compare_view import MODES, moment
+from assistant.ui.compare_view import moment, way_text
 from assistant.ui.markup import one_line
 from assistant.ui.rating import summary
 from assistant.ui.render import chip
@@ -84,7 +84,7 @@ def answerer(answer: Answer, is_hidden: bool) -> str:
 
 def named(mode: str, adapter: str) -> str:
     """A contestant: the way where there is one, and the adapter where it is not the base."""
-    way = one_line(MODES.get(mode, mode))  # type: ignore[call-overload]
+    way = one_line(way_text(mode))
     name = chip(adapter) if adapter and (adapter != BASE or not mode) else ""
     return f'<span class="sb-contestant-name">{" ".join(filter(None, (way, name)))}</span>'
 

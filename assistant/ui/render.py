@@ -31,16 +31,20 @@ GENERAL_EXAMPLES = (
 )
 
 
-def chat_messages(exchanges: Sequence[Exchange]) -> list[Any]:
-    """Two messages for each exchange: what was asked, then the labelled parts of the answer."""
+def chat_messages(exchanges: Sequence[Exchange], has_judges: bool = False) -> list[Any]:
+    """Two messages for each exchange: what was asked, then the labelled parts of the answer.
+
+    With `has_judges` a finished answer links to its reward.
+    """
     messages = []
     for place, exchange in enumerate(exchanges):
         messages.append({"role": "user", "content": [_text(exchange.user_text)]})
-        messages.append({"role": "assistant", "content": [_text(item) for item in answer_items(exchange, place)]})
+        items = answer_items(exchange, place, has_judges)
+        messages.append({"role": "assistant", "content": [_text(item) for item in items]})
     return messages
 
 
-def answer_items(exchange: Exchange, place: int = 0) -> list[str]:
+def answer_items(exchange: Exchange, place: int = 0, has_judges: bool = False) -> list[str]:
     """Labels, texts and passages in turn, at the end a notice where there is one.
 
     `place` is the exchange's in its conversation: it tells its passages from those of others on the page.
@@ -51,6 +55,8 @@ def answer_items(exchange: Exchange, place: int = 0) -> list[str]:
         # The rating is one of the whole answer, however many wrote it.
         is_rateable = exchange.state == "finished" and exchange.turn_id and index == len(exchange.parts) - 1
         link = rate_link(exchange.turn_id) if is_rateable and exchange.turn_id else ""
+        if link and has_judges and exchange.text.strip():
+            link = reward_link(exchange.turn_id or "") + link
         items.append(part_label(part, index, max(exchange.of, len(exchange.parts)), link))
         if part.text:
             items.append(citations.linked(part.text, part.passages, anchor, part.grounding))
@@ -104,6 +110,11 @@ def part_facts(part: ShownPart) -> list[str]:
 def rate_link(turn_id: str) -> str:
     """Opens the form of `assistant.ui.rating_panel`."""
     return f'<a class="sb-rate-link" href="#sb-rate/{one_line(turn_id)}">Rate</a>'
+
+
+def reward_link(turn_id: str) -> str:
+    """Opens the drawer of `assistant.ui.reward_panel`."""
+    return f'<a class="sb-rate-link sb-reward-link" href="#sb-reward/{one_line(turn_id)}">Reward</a>'
 
 
 def why(route: Route) -> str:

@@ -1,4 +1,4 @@
-"""What all columns share: worked examples, the documents to answer from, a system prompt, a seed."""
+"""What all columns share: who gives rewards, worked examples, the documents to answer from, a system prompt, a seed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,25 @@ EXAMPLES = (
 )
 """To begin with; a newcomer replaces them by examples of their own task."""
 
+NOBODY = ""
+"""Picked where no rewards are wanted."""
+
 
 class SharedSetup:
     """The fields, built inside the current Blocks. `values` are in the order of `fields`."""
 
-    def build(self, collections: Sequence[Collection]) -> None:
+    def build(self, collections: Sequence[Collection], judging: Sequence[str]) -> None:
+        with gr.Row(elem_classes="sb-fields"):
+            self.reward_by = gr.Dropdown(
+                _judges(judging),
+                value=NOBODY,
+                label="Reward by",
+                info="a score under each answer; only differences between answers to one question mean something",
+                allow_custom_value=True,
+                min_width=220,
+                visible=bool(judging),
+                elem_id="compare-reward-by",
+            )
         # A table that is folded away has no value of its own yet, so its rows are kept beside it.
         self.examples = gr.State([list(row) for row in EXAMPLES])
         with gr.Accordion("Worked examples, documents, system prompt", open=False, elem_classes="sb-fold"):
@@ -57,7 +71,7 @@ class SharedSetup:
 
     @property
     def fields(self) -> list[Any]:
-        return [self.examples, self.collections, self.top_k, self.seed, self.system]
+        return [self.examples, self.collections, self.top_k, self.seed, self.system, self.reward_by]
 
     @property
     def outputs(self) -> list[Any]:
@@ -65,6 +79,10 @@ class SharedSetup:
 
     def connect(self) -> None:
         self.table.input(lambda rows: rows, self.table, self.examples, show_progress="hidden", api_visibility="private")
+
+    def offer(self, judging: Sequence[str]) -> Updates:
+        """The updates for reward adapters that have come or gone."""
+        return {self.reward_by: gr.update(choices=_judges(judging), visible=bool(judging))}
 
     def show(self, request: Setup) -> Updates:
         """The updates that make the fields say what `request` was asked with."""
@@ -76,6 +94,7 @@ class SharedSetup:
             self.top_k: request.retrieval.top_k,
             self.seed: "" if request.seed is None else str(request.seed),
             self.system: request.system or "",
+            self.reward_by: request.reward_by or NOBODY,
         }
 
 
@@ -85,7 +104,7 @@ def read_setup(contestants: Sequence[Contestant], blind: bool, values: Sequence[
     Raises:
         InvalidRequest: a field is wrong; names it and what is allowed.
     """
-    examples, collections, top_k, seed, system = values
+    examples, collections, top_k, seed, system, reward_by = values
     typed = (seed or "").strip()
     if typed and not typed.isdecimal():
         raise InvalidRequest(f"Seed: {seed!r} is not allowed (a whole number from 0, or nothing)")
@@ -97,6 +116,7 @@ def read_setup(contestants: Sequence[Contestant], blind: bool, values: Sequence[
             retrieval=read_retrieval(True, collections, top_k) or Retrieval(),
             blind=bool(blind),
             seed=int(typed) if typed else None,
+            reward_by=reward_by or None,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -127,3 +147,7 @@ def read_references(text: str | None) -> tuple[str, ...]:
 
 def write_references(references: Sequence[str]) -> str:
     return "\n\n".join(references)
+
+
+def _judges(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [("nobody", NOBODY), *((name, name) for name in names)]

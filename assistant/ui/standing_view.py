@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from assistant.feedback.battles import By
 from assistant.feedback.leaderboard import Interval, Leaderboard, Standing
 from assistant.messages import BASE
-from assistant.ui.compare_view import MODES
+from assistant.ui.compare_view import way_text
 from assistant.ui.markup import one_line
 from assistant.ui.preference_view import named
 
@@ -162,8 +162,7 @@ def html_name(name: str, by: By) -> str:
 
 def plain_name(name: str, by: By) -> str:
     mode, adapter = _split(name, by)
-    way = MODES.get(mode, mode)  # type: ignore[call-overload]
-    return " ".join(filter(None, (way, adapter if adapter != BASE or not mode else "")))
+    return " ".join(filter(None, (way_text(mode), adapter if adapter != BASE or not mode else "")))
 
 
 def _split(name: str, by: By) -> tuple[str, str]:

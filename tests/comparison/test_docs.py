@@ -21,7 +21,7 @@ def test_every_endpoint_mode_field_and_number_is_in_the_manual(compare_over, sto
     comparator = compare_over()
     router = comparisons_router(comparator, Batches(comparator, BatchStore(store.database)))
     routes = [route for route in router.routes if isinstance(route, APIRoute)]
-    assert len(routes) == 14
+    assert len(routes) == 15
     for route in routes:
         (method,) = route.methods
         assert f"| `{method} {route.path}` |" in MANUAL

@@ -11,9 +11,10 @@ from assistant.backends.local import LocalBackend
 from assistant.base_model import load_base
 from assistant.comparison.comparator import Comparator
 from assistant.comparison.request import ComparisonRequest, Contestant, FewShot
-from assistant.messages import Decoding, Done
+from assistant.messages import BestOf, Decoding, Done
 from tests import tiny
 from tests.comparison.conftest import collect
+from tests.engine.test_reward import write_reward
 from tests.fakes import ListRetriever, fake_service
 
 QUESTION = "What does the keeper of the lighthouse do when the night is long and the sea is rough?"
@@ -48,9 +49,15 @@ async def service(tmp_path, store):
     await service.stop()
 
 
-def hold_until_all_are_there(backend, monkeypatch):
+def forget(engine):
+    for slot in engine.scheduler.slots.slots:
+        slot.key, slot.tokens = None, []  # what was answered before would be found again
+    engine.batch_rows.clear()
+
+
+def hold_until_all_are_there(backend, monkeypatch, count):
     """The store's commits come one after another; tiny answers would be over before the last is asked."""
-    barrier, generate = asyncio.Barrier(len(REQUEST.contestants)), backend.generate
+    barrier, generate = asyncio.Barrier(count), backend.generate
 
     async def held(generation):
         await barrier.wait()
@@ -68,13 +75,43 @@ async def test_all_columns_share_steps_and_each_answers_as_it_would_alone(servic
         *_, end = await collect(service.reply(REQUEST.turn(position, f"{position:032x}")))
         assert isinstance(end, Done) and contestant.adapter == end.parts[0].route.adapter
         alone[position] = end.text
-    for slot in engine.scheduler.slots.slots:
-        slot.key, slot.tokens = None, []  # what they left would be found again
-    engine.batch_rows.clear()
-    hold_until_all_are_there(service.backend, monkeypatch)
+    forget(engine)
+    hold_until_all_are_there(service.backend, monkeypatch, count=len(REQUEST.contestants))
     started, *_ = await collect(Comparator(service, comparisons).run(REQUEST, "ann"))
     kept = comparisons.comparison(started.id, "ann")
     assert {c.position: c.text for c in kept.columns} == alone and len(set(alone.values())) == len(alone)
     assert max(engine.batch_rows) == len(REQUEST.contestants), "there was a step with a row of every column"
     same = sorted(kept.columns[position].parts[0].usage.cached_tokens for position in (0, 1))
     assert same == [0, kept.columns[0].parts[0].usage.prompt_tokens - 1], "the same prompt was read once"
+
+
+async def test_the_answers_of_a_best_of_share_steps_with_the_others_and_each_is_as_it_would_be_alone(
+    service, comparisons, monkeypatch, tmp_path
+):
+    write_reward(tmp_path / "adapters" / "taste", tmp_path / "base", 5)
+    # Random weights write characters that the fake prompter has no token for.
+    monkeypatch.setattr(service.planner.prompter, "encode", lambda text: [ord(char) % 256 for char in text])
+    best = Contestant(mode="tuned", adapter="lora", decoding=WARM, best_of=BestOf(n=4, judge="taste"))
+    pair = (Contestant(mode="prompt", decoding=WARM), best, Contestant(mode="tuned", adapter="lora", decoding=GREEDY))
+    request = ComparisonRequest(question=QUESTION, contestants=pair, seed=3, reward_by="taste")
+    alone = {}
+    for seed in range(3, 7):
+        plain = best.model_copy(update={"best_of": None, "decoding": WARM.model_copy(update={"seed": seed})})
+        one = request.model_copy(update={"contestants": (pair[0], plain, pair[2])})
+        *_, end = await collect(service.reply(one.turn(1, f"{seed:032x}")))
+        alone[seed] = (end.text, end.parts[0].reward.score)
+    *_, whole = await collect(service.reply(request.turn(1, "f" * 32)))
+    assert len(set(alone.values())) > 1, "there is something to choose from"
+    forget(service.backend.engine)
+    hold_until_all_are_there(service.backend, monkeypatch, count=6)
+    started, *_ = await collect(Comparator(service, comparisons).run(request, "ann"))
+    kept = comparisons.comparison(started.id, "ann")
+    (part,) = kept.columns[1].parts
+    assert {one.seed: one.text for one in part.drawn.candidates} == {seed: text for seed, (text, _) in alone.items()}
+    for one in part.drawn.candidates:
+        assert one.reward == pytest.approx(alone[one.seed][1], abs=1e-3)
+    best_seed = max(alone, key=lambda seed: alone[seed][1])
+    assert (part.decoding.seed, part.text) == (best_seed, alone[best_seed][0]) == (
+        whole.parts[0].decoding.seed, whole.text
+    )  # fmt: skip
+    assert max(service.backend.engine.batch_rows) == 6, "there was a step with a row of every answer"

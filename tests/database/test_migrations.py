@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.command import upgrade
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.exc import IntegrityError
 
 from assistant.database.connection import MIGRATIONS, Database, newest_revision
 from assistant.database.schema import metadata
@@ -87,6 +88,38 @@ def test_thumbs_of_the_first_schema_become_ratings(any_database, monkeypatch):
     store = Store(any_database.engine.url.render_as_string(hide_password=False))
     assert [turn.liked for turn in store.conversation("c", "ann").turns] == [True, False, None]
     store.close()
+
+
+INSERT_COMPARISON = (
+    "INSERT INTO comparisons (id, owner, position, created_at, state, question, request, blind)"
+    " VALUES ('k', 'ann', 0, '2026-01-02 03:04:05', 'finished', 'why?', '{}', false)"
+)
+INSERT_COLUMN = (
+    "INSERT INTO comparison_columns (comparison_id, position, shown, mode, adapter, turn_id)"
+    " VALUES ('k', {0}, {0}, '{1}', 'qa', '{2}')"
+)
+
+
+def test_columns_of_the_fourth_schema_stay_and_longer_ways_fit_beside_them(any_database, monkeypatch):
+    monkeypatch.setattr("assistant.database.connection.command.upgrade", partial(upgrade_to, "0004"))
+    any_database.migrate()
+    monkeypatch.undo()
+    with any_database.writing() as connection:
+        connection.exec_driver_sql(INSERT_COMPARISON)
+        connection.exec_driver_sql(INSERT_COLUMN.format(0, "tuned", "a"))
+    any_database.migrate()
+    longest = f"rag-tuned, best of 16 by {'j' * 64}"
+    with any_database.writing() as connection:
+        connection.exec_driver_sql(INSERT_COLUMN.format(1, longest, "b"))
+    with any_database.reading() as connection:
+        kept = connection.exec_driver_sql("SELECT mode FROM comparison_columns ORDER BY position").scalars().all()
+    assert kept == ["tuned", longest]
+    with pytest.raises(IntegrityError), any_database.writing() as connection:
+        connection.exec_driver_sql(INSERT_COLUMN.format(2, "tuned", "b"))
+    with any_database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM comparisons")
+    with any_database.reading() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM comparison_columns").scalar() == 0
 
 
 def upgrade_to(revision: str, config: Config, _: str) -> None:

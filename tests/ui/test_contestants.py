@@ -6,14 +6,24 @@ import pytest
 
 from assistant.comparison.request import Contestant
 from assistant.errors import InvalidRequest
-from assistant.messages import Decoding
-from assistant.ui.contestants import PRESETS, favourite, preset, read_contestants, usable, values_of
+from assistant.messages import BestOf, Decoding
+from assistant.ui.contestants import (
+    PRESETS,
+    favourite,
+    judges,
+    preset,
+    read_best_of,
+    read_contestants,
+    usable,
+    values_of,
+)
 from assistant.ui.setup import EXAMPLES, read_examples, read_references, read_setup, write_references
 from tests.fakes import fake_service, write_adapter
+from tests.test_best_of import write_reward
 
 ONES = (
     Contestant(mode="prompt", decoding=Decoding(temperature=0.5, seed=3)),
-    Contestant(mode="tuned", adapter="mood", decoding=Decoding(max_tokens=9)),
+    Contestant(mode="tuned", adapter="mood", decoding=Decoding(max_tokens=9), best_of=BestOf(n=4, judge="taste")),
 )
 
 
@@ -28,7 +38,14 @@ def test_contestants_are_the_same_after_they_have_been_in_the_picker():
 
 @pytest.mark.parametrize(
     ("place", "value", "told"),
-    [(2, "9", "Column 1, Prompt only: Temperature: '9'"), (6, None, "Column 2, Fine-tuned: pick the adapter")],
+    [
+        (2, "9", "Column 1, Prompt only: Temperature: '9'"),
+        (8, None, "Column 2, Fine-tuned: pick the adapter"),
+        (12, "17", "Column 2, Fine-tuned: Best of: '17' is not allowed"),
+        (12, "few", "Column 2, Fine-tuned: Best of: 'few' is not allowed"),
+        (13, None, "Column 2, Fine-tuned: Best of: pick the judge"),
+        (9, "0", "Column 2, Fine-tuned: temperature 0 gives one answer n times"),
+    ],
 )
 def test_a_wrong_value_is_named_with_its_column(place, value, told):
     values = flat(ONES)
@@ -39,7 +56,7 @@ def test_a_wrong_value_is_named_with_its_column(place, value, told):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_can_be_asked_with_an_adapter(name):
-    made = read_setup(preset(name, "mood"), False, [EXAMPLES, [], 4, "", ""])
+    made = read_setup(preset(name, "mood"), False, [EXAMPLES, [], 4, "", "", ""])
     assert [one.mode for one in made.contestants] == list(PRESETS[name])
 
 
@@ -57,9 +74,21 @@ def test_a_newcomer_starts_with_an_adapter_that_answers_questions(tmp_path):
     assert favourite(statuses) == "zebra" and usable(statuses) == ["mood", "zebra"]
 
 
+def test_one_that_gives_rewards_judges_and_does_not_answer(tmp_path):
+    write_adapter(tmp_path / "mood")
+    write_reward(tmp_path / "taste")
+    statuses = fake_service(tmp_path).adapters()
+    assert (usable(statuses), judges(statuses)) == (["mood"], ["taste"])
+
+
+@pytest.mark.parametrize("drawn", ["", " 1 ", None])
+def test_one_answer_is_drawn_unless_more_are_asked_for(drawn):
+    assert read_best_of(drawn, "taste") is None and read_best_of("2", "taste") == BestOf(n=2, judge="taste")
+
+
 def test_the_set_up_takes_only_what_was_filled_in():
-    made = read_setup(ONES, True, [[["one", "1"], ["", ""], [None, " "]], ["c"], 7, " 5 ", "  "])
-    assert (made.blind, made.seed, made.system) == (True, 5, None)
+    made = read_setup(ONES, True, [[["one", "1"], ["", ""], [None, " "]], ["c"], 7, " 5 ", "  ", "taste"])
+    assert (made.blind, made.seed, made.system, made.reward_by) == (True, 5, None, "taste")
     assert [one.question for one in made.examples] == ["one"]
     assert (made.retrieval.collections, made.retrieval.top_k) == (("c",), 7)
 
@@ -67,9 +96,9 @@ def test_the_set_up_takes_only_what_was_filled_in():
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ([[["one", ""]], [], 4, "", ""], "Worked example 1 needs both"),
-        ([[], [], 4, "-1", ""], "Seed: '-1'"),
-        ([[], [], 99, "", ""], "Passages: 99"),
+        ([[["one", ""]], [], 4, "", "", ""], "Worked example 1 needs both"),
+        ([[], [], 4, "-1", "", ""], "Seed: '-1'"),
+        ([[], [], 99, "", "", ""], "Passages: 99"),
     ],
 )
 def test_a_wrong_set_up_is_named(values, told):

@@ -48,7 +48,8 @@ columns = Table(
     # As asked for, from 0; `shown` is its place from the left, which a blind comparison shuffles.
     Column("position", Integer, primary_key=True),
     Column("shown", Integer, nullable=False),
-    Column("mode", String(16), nullable=False),
+    # The mode, and how one of several drawn answers was chosen: "tuned, best of 4 by taste".
+    Column("mode", String(128), nullable=False),
     Column("adapter", String(255), nullable=False),
     # Settled before the turn begins, so that a crash between the two loses nothing.
     Column("turn_id", String(32), nullable=False, unique=True),
