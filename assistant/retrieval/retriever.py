@@ -15,6 +15,7 @@ from assistant.messages import Passage, Retrieval
 from assistant.retrieval.duplicates import is_duplicate
 from assistant.retrieval.index import VectorIndex
 from assistant.retrieval.keyword import KeywordIndex
+from assistant.retrieval.relevance import Embed, check_relevant
 
 if TYPE_CHECKING:
     from assistant.retrieval.records import Collection, Corpus
@@ -35,13 +36,6 @@ WORDS_FOR_MEANING = 1.5
 RERANKED = 20
 """Fused candidates that a cross-encoder reads again, at the least; it takes tens of milliseconds for each."""
 
-LEAST_SIMILARITY = 0.3
-"""Cosine similarity from which a passage may answer a question. Chosen with the next: see docs/retrieval.md."""
-
-LEAST_WORDS = 0.4
-"""Word score from which a passage may answer a question, however far its vector."""
-
-Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 Rerank = Callable[[str, Sequence[str]], Sequence[float]]
 
 
@@ -79,6 +73,16 @@ class Snapshot:
         return np.isin(self.collections, list(collections)) if collections else None
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """What a search has found, best first: passages by id. `searched` is among how many."""
+
+    near: dict[int, float]
+    worded: dict[int, float]
+    fused: dict[int, float]
+    searched: int
+
+
 class Retriever:
     """Searches a library, and notices by itself when that changes. Thread-safe.
 
@@ -112,11 +116,13 @@ class Retriever:
         while True:
             snapshot = self._current()
             ranking = rank(snapshot, query, vector, retrieval.collections)
-            passages = {passage.id: passage for passage in self._library.passages(list(ranking))}
+            passages = {passage.id: passage for passage in self._library.passages(list(ranking.fused))}
             # A document may have been removed since: then what is left is searched.
-            if len(passages) == len(ranking) or self._library.version == snapshot.version:
+            if len(passages) == len(ranking.fused) or self._library.version == snapshot.version:
                 break
-        best = (passages[id].model_copy(update={"score": score}) for id, score in ranking.items() if id in passages)
+        check_relevant(ranking.near, ranking.worded, passages, vector, self._embed, ranking.searched)
+        fused = ranking.fused.items()
+        best = (passages[id].model_copy(update={"score": score}) for id, score in fused if id in passages)
         distinct = without_copies(best, snapshot.index)
         wanted = retrieval.top_k
         if self._rerank is None:
@@ -146,13 +152,11 @@ class Retriever:
             raise NotFound(f"no collection {missing[0]!r}; there are: {there_are}")
 
 
-def rank(
-    snapshot: Snapshot, query: str, vector: NDArray[np.float32], collections: Sequence[str] = ()
-) -> dict[int, float]:
-    """Ids of the candidates with their fused scores, best first.
+def rank(snapshot: Snapshot, query: str, vector: NDArray[np.float32], collections: Sequence[str] = ()) -> Ranking:
+    """The candidates by meaning, by words and fused, whether or not they fit the query.
 
     Raises:
-        NothingRelevant: there is nothing to search, or nothing that fits the query.
+        NothingRelevant: there is nothing to search.
         SettingsError: the passages were embedded by another model than the query.
     """
     allowed = snapshot.allowed(collections)
@@ -167,14 +171,8 @@ def rank(
         )
     near = snapshot.index.search(vector, CANDIDATES, allowed)
     worded = snapshot.keywords.search(query, CANDIDATES, allowed)
-    nearest, best = next(iter(near.values())), next(iter(worded.values()), 0.0)
-    if nearest < LEAST_SIMILARITY and best < LEAST_WORDS:
-        raise NothingRelevant(
-            f"Nothing in the documents fits the question: of {searched:,} passages the nearest has a similarity of "
-            f"{nearest:.2f} where {LEAST_SIMILARITY} is needed, and the best by words a score of {best:.2f} where "
-            f"{LEAST_WORDS} is needed."
-        )
-    return fuse((near, worded, by_both(snapshot.index, vector, near, worded)), WEIGHTS)
+    fused = fuse((near, worded, by_both(snapshot.index, vector, near, worded)), WEIGHTS)
+    return Ranking(near, worded, fused, searched)
 
 
 def by_both(
