@@ -63,7 +63,7 @@ class DocumentList:
             self.forth = gr.Button("Next", size="sm", min_width=80, scale=0)
             self.where = gr.HTML(document_view.numbers(0, PAGE, total), apply_default_css=False)
         self.doomed = gr.Textbox(visible=False)
-        with gr.Group(visible=False, elem_id="document-delete-form") as self.delete_form:
+        with gr.Column(visible=False, elem_id="document-delete-form") as self.delete_form:
             self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
             with gr.Row(elem_classes="sb-tools"):
                 self.really_delete = gr.Button("Delete it", variant="stop", size="sm", min_width=80)
@@ -82,7 +82,7 @@ class DocumentList:
                 inform("The document is deleted.")
             except SwapboardError as error:
                 tell(error)
-            return {self.delete_form: gr.Group(visible=False), **await show(request, read(request, selected))}
+            return {self.delete_form: gr.Column(visible=False), **await show(request, read(request, selected))}
 
         def turner(pages: int) -> Callable[..., Awaitable[Updates]]:
             async def turn(request: gr.Request, selected: str) -> Updates:
@@ -91,12 +91,13 @@ class DocumentList:
 
             return turn
 
-        self.name.input(find, [selected, self.name], outputs, trigger_mode="always_last", **quiet)
+        # `input` tells of keys only, not of what is pasted or dropped.
+        self.name.change(find, [selected, self.name], outputs, trigger_mode="always_last", **quiet)
         for button, pages in ((self.back, -1), (self.forth, 1)):
             button.click(turner(pages), selected, outputs, **quiet)
         self.table.select(self._ask, None, [self.delete_form, self.question, self.doomed], **quiet)
         self.really_delete.click(delete, [selected, self.doomed], [*outputs, self.delete_form], **quiet)
-        self.keep.click(lambda: gr.Group(visible=False), None, self.delete_form, **quiet)
+        self.keep.click(lambda: gr.Column(visible=False), None, self.delete_form, **quiet)
 
     @property
     def outputs(self) -> list[Any]:
@@ -122,5 +123,5 @@ class DocumentList:
             document = await asyncio.to_thread(self.library.document, str(event.value))
         except SwapboardError as error:
             tell(error)
-            return gr.Group(visible=False), "", ""
-        return gr.Group(visible=True), f"<p>Delete <b>{one_line(document.name)}</b> for everyone?</p>", document.id
+            return gr.Column(visible=False), "", ""
+        return gr.Column(visible=True), f"<p>Delete <b>{one_line(document.name)}</b> for everyone?</p>", document.id

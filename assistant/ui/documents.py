@@ -153,7 +153,7 @@ class DocumentsTab:
         self._views.pop(str(request.session_hash), None)
 
     async def _select(self, request: gr.Request, event: gr.SelectData) -> Updates:
-        closed = {**self._closed(), self.list.delete_form: gr.Group(visible=False)}
+        closed = {**self._closed(), self.list.delete_form: gr.Column(visible=False)}
         return {**closed, **await self._open(request, str(event.value))}
 
     async def _open(self, request: gr.Request, collection_id: str) -> Updates:
