@@ -22,6 +22,8 @@ from tests.browser.server import PageServer
 from tests.browser.steps import BROWSER_TEST, ask_and_wait
 from tests.browser.test_compare import EXAMPLES, compare, open_tab, vote_note
 from tests.feedback.ballot_box import BallotBox
+from tests.feedback.trl_trainers import trainer
+from tests.tiny import tokenizer, write_base
 
 pytestmark = BROWSER_TEST
 
@@ -98,6 +100,14 @@ async def test_a_blind_ranking_of_three_is_changed_listed_exported_and_loaded_as
         assert row["prompt"] == [{"role": "user", "content": "what is the mood in the harbour?"}]
         assert [message["role"] for message in (*row["chosen"], *row["rejected"])] == ["assistant"] * 2
     assert sum(row["weight"] for row in made) == pytest.approx(1)
+    run = await asyncio.to_thread(lambda: trainer("dpo", made, write_base(tmp_path / "base"), tmp_path))
+    decoded = [
+        [tokenizer().decode(row[column]) for column in ("prompt_ids", "chosen_ids", "rejected_ids")]
+        for row in run.train_dataset
+    ]
+    assert len(decoded) == 3
+    for (prompt, chosen, rejected), (better, worse) in zip(decoded, found, strict=True):
+        assert "what is the mood in the harbour?" in prompt and better in chosen and worse in rejected
 
 
 async def test_a_rating_in_chat_is_kept_listed_retagged_and_deleted(page):

@@ -23,7 +23,8 @@ from assistant.feedback.importing import read_file
 from assistant.feedback.votes import Filters, Ranking, Rating
 from tests.fakes import write_adapter
 from tests.feedback.cases import case, rating_case
-from tests.tiny import lora_config, tokenizer, write_base
+from tests.feedback.trl_trainers import trainer
+from tests.tiny import write_base
 
 FORMULA = '=HYPERLINK("http://evil","click")'
 CASES = [
@@ -287,48 +288,12 @@ def exported(tmp_path: Path, format: str):
     return load_dataset("json", data_files=str(path), split="train", cache_dir=str(tmp_path / "cache"))
 
 
-def options(tmp_path: Path) -> dict:
-    return {
-        "output_dir": str(tmp_path / "run"),
-        "per_device_train_batch_size": 2,
-        "max_steps": 1,
-        "report_to": [],
-        "use_cpu": True,
-        "bf16": False,
-        "max_length": 128,
-        "gradient_checkpointing": False,
-        "disable_tqdm": True,
-    }
-
-
-@pytest.mark.parametrize("trainer", ["reward", "dpo", "kto"])
-def test_trl_trains_on_the_export_unchanged(trainer, base, tmp_path):
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-    from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, RewardConfig, RewardTrainer
-
-    data = exported(tmp_path, "unpaired" if trainer == "kto" else "preference")
+@pytest.mark.parametrize("kind", ["reward", "dpo", "kto"])
+def test_trl_trains_on_the_export_unchanged(kind, base, tmp_path):
+    data = exported(tmp_path, "unpaired" if kind == "kto" else "preference")
+    run = trainer(kind, data, base, tmp_path)
+    assert len(run.train_dataset) == len(data) == (6 if kind == "kto" else 18)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs, about each other
-        if trainer == "reward":
-            model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
-            peft = lora_config(task_type="SEQ_CLS")
-            run = RewardTrainer(
-                model,
-                RewardConfig(**options(tmp_path)),
-                train_dataset=data,
-                processing_class=tokenizer(),
-                peft_config=peft,
-            )
-        else:
-            model = AutoModelForCausalLM.from_pretrained(base)
-            kind, config = (DPOTrainer, DPOConfig) if trainer == "dpo" else (KTOTrainer, KTOConfig)
-            run = kind(
-                model,
-                args=config(**options(tmp_path)),
-                train_dataset=data,
-                processing_class=tokenizer(),
-                peft_config=lora_config(),
-            )
-        assert len(run.train_dataset) == len(data) == (6 if trainer == "kto" else 18)
         result = run.train()
     assert result.global_step == 1 and result.training_loss > 0
