@@ -57,7 +57,8 @@ class Passage(Frozen):
     """A piece of a document that fits a question. `start` and `end` are character offsets in the document's text,
     `page` counts from 1 where the format has pages, `heading` is the path of headings above it.
 
-    `score` is what it was ranked by, higher is better; only the order has a meaning.
+    `score` is what it was ranked by, higher is better; only the order has a meaning. `withheld` are the pieces
+    (start, end) of `text`, in order, that give orders to whoever answers: no model is shown them.
     """
 
     id: int
@@ -69,6 +70,7 @@ class Passage(Frozen):
     page: int | None = None
     heading: str = ""
     score: float = 0.0
+    withheld: tuple[tuple[int, int], ...] = ()
 
 
 MOST_PASSAGES = 20
@@ -105,8 +107,6 @@ class Grounding(Frozen):
     citations: tuple[Citation, ...] = ()
 
 
-class ChatRequest(Frozen):
-    """One turn. `adapter` is "base", "auto" or a name in the catalogue.
 MOST_DRAWN = 16
 """How many answers can be drawn for the best of them."""
 
@@ -118,15 +118,17 @@ class BestOf(Frozen):
     judge: Annotated[str, Field(min_length=1)]
 
 
+class ChatRequest(Frozen):
+    """One turn. `adapter` is "base", "auto" or a name in the catalogue.
 
     When `conversation_id` is given, the turn is recorded as the next one of that conversation. `turn_id` is the id
     to record it under, one that nothing has yet; None lets the store choose. With `show_prompt` each part tells the
     exact prompt that was sent.
-    """
-
 
     With `best_of` each part is the best of several. `reward_by` names a reward adapter that scores the finished
     answer. Both judge it as an answer to `judged`, or to `messages` where that is None.
+    """
+
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     adapter: str = BASE
     decoding: Decoding = Decoding()
@@ -134,11 +136,11 @@ class BestOf(Frozen):
     retrieval: Retrieval | None = None
     turn_id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     show_prompt: bool = False
-
-
     best_of: BestOf | None = None
     reward_by: str | None = None
     judged: Annotated[tuple[Message, ...], Field(min_length=1)] | None = None
+
+
 class CompletionRequest(Frozen):
     """Raw text, or token ids, continued as they stand, without the chat template. "auto" is not allowed here.
 
@@ -234,8 +236,6 @@ class Finished(Frozen):
     prompt_scores: tuple[TokenScore, ...] = ()
 
 
-class Part(Frozen):
-    """One finished step of a reply. `digest` is None for the base.
 class Candidate(Frozen):
     """One of the answers that were drawn. `reward` is None for one without a word, which nothing can be judged by."""
 
@@ -274,15 +274,17 @@ class Reward(Frozen):
     error: str | None = None
 
 
+class Part(Frozen):
+    """One finished step of a reply. `digest` is None for the base.
 
     `scores` has one entry for each token of the answer, the end-of-turn token included, and `prompt_scores` one for
     each of an echoed prompt; neither is written down with the rest. `passages` are those in the prompt, in the order
     of their numbers, and `grounding` is given where there are any.
-    """
-
 
     A best of n is the answer that was chosen, with its own decoding, counts and times; `drawn` tells of all of them.
     `reward` is that of the whole reply, and stands with its last part.
+    """
+
     route: Route
     digest: str | None
     decoding: Decoding
@@ -293,10 +295,10 @@ class Reward(Frozen):
     prompt: str | None = None
     passages: tuple[Passage, ...] = ()
     grounding: Grounding | None = None
-    scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
-    prompt_scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
     drawn: Drawn | None = None
     reward: Reward | None = None
+    scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
+    prompt_scores: Annotated[tuple[TokenScore, ...], Field(exclude=True)] = ()
 
 
 class PartStarted(Frozen):
@@ -308,8 +310,6 @@ class PartStarted(Frozen):
     passages: tuple[Passage, ...] = ()
 
 
-class TextDelta(Frozen):
-    """`scores` are those of the tokens that became certain with this text, an echoed prompt's included."""
 class Drew(Frozen):
     """Of the `of` answers to choose from, `done` have been drawn. Their text comes once one has been chosen."""
 
@@ -319,6 +319,8 @@ class Drew(Frozen):
     of: int
 
 
+class TextDelta(Frozen):
+    """`scores` are those of the tokens that became certain with this text, an echoed prompt's included."""
 
     kind: Literal["text"] = "text"
     index: int
