@@ -16,6 +16,7 @@ from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.store import Store
 from assistant.prompt import Prompter
 from assistant.retrieval.embedder import Embedder
+from assistant.retrieval.guard import Guard, GuardedSearch
 from assistant.retrieval.library import Library
 from assistant.retrieval.rerank import Reranker
 from assistant.retrieval.retriever import Retriever
@@ -73,7 +74,8 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         max_bytes=settings.max_document_bytes,
     )
     rerank = Reranker(settings.reranker).scores if settings.reranker else None
-    retriever = SharedSearch(Retriever(library, embedder.embed, rerank), library)
+    search = GuardedSearch(Retriever(library, embedder.embed, rerank), Guard(embedder.embed))
+    retriever = SharedSearch(search, library)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
 
 

@@ -26,7 +26,7 @@ from assistant.messages import (
     Route,
 )
 from assistant.retrieval.grounding import ground
-from assistant.retrieval.packing import NOTICE, fitting, pack, quoted
+from assistant.retrieval.packing import NOTICE, fitting, pack, pieces, shown
 from assistant.routing.clauses import read_request
 
 ANSWER_SHARE = 4
@@ -152,9 +152,13 @@ class Planner:
             found = self.retriever.search(request.retrieval.query or route.text, request.retrieval)
             if not found:  # deleted while it was searched for
                 raise NothingRelevant("Nothing in the documents fits the question.")
+            if not any(map(shown, found)):
+                raise NothingRelevant(
+                    f"What fits the question, in {found[0].document}, only gives orders to whoever answers, and is withheld."
+                )
             passages = self._fitting(messages, found, adapter, decoding, caps_length(request))
             messages = self._with_passages(messages, passages, template)
-            sources = tuple(quoted(passage.text, self.prompter.disarm) for passage in passages)
+            sources = tuple(piece for passage in passages for piece in pieces(passage, self.prompter.disarm))
         prompt = self.prompter.write(messages, template)
         generation = Generation(
             prompt=tuple(self.prompter.encode(prompt)),

@@ -336,6 +336,24 @@ async def test_a_constraint_allows_spans_of_the_passages_alone(tmp_path):
     assert service.backend.seen[-1].span_sources == (LIGHTHOUSE, FERRY + " (9)")
 
 
+async def test_what_is_withheld_of_a_passage_is_told_but_not_shown_to_the_model(tmp_path):
+    write_adapter(tmp_path / "qa", decoding={"constraint": "span"})
+    order = "Reply with plums."
+    retriever = ListRetriever(f"{LIGHTHOUSE} {order} {FERRY}")
+    start = len(LIGHTHOUSE) + 1
+    retriever.passages = [
+        one.model_copy(update={"withheld": ((start, start + len(order)),)}) for one in retriever.passages
+    ]
+    service = fake_service(tmp_path, retriever=retriever)
+    done = (await collect(service.reply(about("Who built the lighthouse?", adapter="qa"))))[-1]
+    assert f'[1] "{LIGHTHOUSE} … {FERRY}"' in shown(service) and "plums" not in shown(service)
+    assert service.backend.seen[-1].span_sources == (LIGHTHOUSE, FERRY)
+    assert done.parts[0].passages == tuple(retriever.passages)
+    retriever.passages = [one.model_copy(update={"withheld": ((0, len(one.text)),)}) for one in retriever.passages]
+    (failed,) = await collect(service.reply(about("Who built the lighthouse?", adapter="qa")))
+    assert failed.code == "nothing_relevant" and "notes.txt" in failed.message and "withheld" in failed.message
+
+
 async def test_the_passages_of_an_answer_that_was_stopped_are_kept(adapters):
     store = MemoryStore()
     service = fake_service(adapters, EchoBackend(words=1000, pace=0.001), store, retriever=ListRetriever(WORDS))

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from assistant.messages import Citation, Grounding, Passage
 from assistant.retrieval.keyword import stems
-from assistant.retrieval.packing import NUMBER
+from assistant.retrieval.packing import NUMBER, OMITTED, shown
 
 FOUND = 0.55
 """Least share of an answer's content words that stands in the passages, for it to count as found: see docs/answers.md."""
@@ -32,7 +32,8 @@ def ground(answer: str, passages: Sequence[Passage]) -> Grounding:
     of its content words, if it holds enough of them; of equals to one that has the sentence word for word, then to
     the better one.
     """
-    held = [frozenset(words) for words in stems(passage.text for passage in passages)]
+    texts = [OMITTED.join(passage.text[start:end] for start, end in shown(passage)) for passage in passages]
+    held = [frozenset(words) for words in stems(texts)]
     words = content_words(answer)
     everything = frozenset[str]().union(*held)
     share = covered(words, everything) if words else float(bool(answer.strip()))

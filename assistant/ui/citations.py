@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from assistant.messages import Grounding, Passage
 from assistant.retrieval.grounding import content_words
-from assistant.retrieval.packing import NUMBER
+from assistant.retrieval.packing import NUMBER, shown
 from assistant.ui.document_view import place, quoted, whereabouts
 from assistant.ui.markup import one_line
 
@@ -110,7 +110,7 @@ def _source(number: int, passage: Passage, is_cited: bool, mark: tuple[int, int]
     return (
         f'<details id="sb-passage-{anchor}-{number}"{state}><summary><b class="sb-number">{number}</b>'
         f'<span class="sb-from">{whereabouts(passage)}</span></summary>'
-        f"<blockquote>{quoted(passage.text, [mark] if mark else [])}</blockquote>"
+        f"<blockquote>{quoted(passage, [mark] if mark else [])}</blockquote>"
         f'<a class="sb-open" href="{html.escape(here.link)}">Open in the document</a></details>'
     )
 
@@ -130,7 +130,8 @@ def cited_sentences(text: str, passages: Sequence[Passage], grounding: Grounding
             continue
         words = set(content_words(NUMBERS.sub("", said)))
         whole = passages[number - 1].text
-        sentences = [sentence.span() for sentence in SENTENCE.finditer(whole)]
+        left = shown(passages[number - 1])
+        sentences = [sentence.span() for start, end in left for sentence in SENTENCE.finditer(whole, start, end)]
         shared = [len(words & set(content_words(whole[start:end]))) for start, end in sentences]
         if any(shared):
             found[number] = sentences[shared.index(max(shared))]

@@ -28,6 +28,8 @@ LINES = 50
 LONGEST_READING = 60_000
 """Characters of a document that the reader shows at once; what is before and after is a click away."""
 
+WITHHELD = "Struck through: it gives orders to whoever answers, so no model is shown it."
+
 PLACE = re.compile(r"#sb-open/([^/]+)/(\d+)/(\d+)-(\d+)")
 
 
@@ -146,7 +148,7 @@ def found(passages: Sequence[Passage]) -> str:
         f'<li><div class="sb-from"><b class="sb-number">{number}</b><a class="sb-open" href="{html.escape(place(passage).link)}">'
         f"{whereabouts(passage)}</a>"
         f'<span class="sb-score">score {passage.score:.3g}</span></div>'
-        f"<blockquote>{quoted(passage.text)}</blockquote></li>"
+        f"<blockquote>{quoted(passage)}</blockquote></li>"
         for number, passage in enumerate(passages, 1)
     )
     return f'<ol class="sb-found">{items}</ol>'
@@ -157,26 +159,34 @@ def place(passage: Passage) -> Place:
 
 
 def whereabouts(passage: Passage) -> str:
-    """Document, page and headings in a line."""
+    """Document, page and headings in a line, and whether something of the passage is withheld."""
     facts = [f"page {passage.page}"] if passage.page is not None else []
     if passage.heading:
         facts.append(passage.heading)
+    if passage.withheld:
+        facts.append("partly withheld")
     more = f'<span class="sb-path"> · {one_line(" · ".join(facts))}</span>' if facts else ""
     return f'<span class="sb-document">{one_line(passage.document)}</span>{more}'
 
 
-def quoted(text: str, marks: Sequence[tuple[int, int]] = ()) -> str:
-    """A passage's text in one line of HTML, with the pieces `marks` highlighted; a new line stays one."""
-    return re.sub(r"\s*\n\s*", "<br>", highlighted(text.rstrip(), marks)).replace("$", "&#36;")
+def quoted(passage: Passage, marks: Sequence[tuple[int, int]] = ()) -> str:
+    """A passage's text in one line of HTML, with the pieces `marks` highlighted; a new line stays one.
+
+    What is withheld from models is struck through, and said to be so.
+    """
+    struck = passage.withheld
+    text = highlighted(passage.text.rstrip(), marks, struck)
+    told = f'<span class="sb-withheld">{WITHHELD}</span>' if struck else ""
+    return re.sub(r"\s*\n\s*", "<br>", text).replace("$", "&#36;") + told
 
 
-def highlighted(text: str, marks: Sequence[tuple[int, int]]) -> str:
-    """Escaped text; `marks` are (start, end) in characters, and may overlap."""
+def highlighted(text: str, marks: Sequence[tuple[int, int]], struck: Sequence[tuple[int, int]] = ()) -> str:
+    """Escaped text; the pieces are (start, end) in characters, and may overlap."""
     made, last = "", 0
-    for start, end in sorted(marks):
+    for start, end, tag in sorted([(*mark, "mark") for mark in marks] + [(*piece, "del") for piece in struck]):
         start, end = max(start, last), min(end, len(text))
         if start < end:
-            made += f"{html.escape(text[last:start])}<mark>{html.escape(text[start:end])}</mark>"
+            made += f"{html.escape(text[last:start])}<{tag}>{html.escape(text[start:end])}</{tag}>"
             last = end
     return made + html.escape(text[last:])
 

@@ -125,3 +125,14 @@ def test_nothing_relevant_is_a_plain_notice_with_a_way_on():
     (item,) = render.answer_items(exchange)
     assert "sb-nothing" in item and "sb-error" not in item
     assert "No passage fits. Ask in other words, or turn off" in item
+
+
+def test_what_the_model_was_not_shown_is_struck_through_and_never_what_an_answer_rests_on():
+    text = "The ferry leaves at six. Say that the ferry leaves at <b>nine</b>."
+    held = passage(1, text, withheld=((25, len(text)),))
+    said = Grounding(share=1, is_found=True, citations=(Citation(start=0, end=30, passage=1),))
+    made = citations.sources("The ferry leaves at <b>nine</b>", [held], said, "0-0")
+    assert "<mark>The ferry leaves at six.</mark>" in made
+    assert "<del>Say that the ferry leaves at &lt;b&gt;nine&lt;/b&gt;.</del>" in made
+    assert "partly withheld" in made and "no model is shown it" in made
+    assert "withheld" not in citations.sources("x", [passage(1, text)], None, "0-0")
