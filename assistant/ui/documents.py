@@ -74,7 +74,7 @@ class DocumentsTab:
             with gr.Column(elem_id="document-main", scale=1, min_width=0):
                 gr.HTML(NOTICE, apply_default_css=False)
                 self.files = gr.File(
-                    label="Add documents to this collection: text, Markdown, HTML, PDF, Word or CSV",
+                    label="Add text, Markdown, HTML, PDF, Word or CSV",
                     file_count="multiple",
                     height=130,
                     elem_id="document-files",
