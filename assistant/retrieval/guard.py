@@ -50,7 +50,7 @@ LEAVING = "ignore disregard forget skip override cancel stop refuse leave bypass
 PLAYING = "act pretend imagine role-?play let.?s play"
 OPENING = (
     r"(?:^\W*|[.,;:!?\"“(>\]}—–]\s*|\b(?:please|and|then|or|to|must|now|always|never|not|should|will|shall|only|just|ever|"
-    r"may|you|kindly|instead)\s+(?:(?:please|only|always|never|not|now)\s+)?)"
+    r"you|kindly|instead)\s+(?:(?:please|only|always|never|not|now)\s+)?)"
 )
 PARTIES = r"system|assistant|user|human|ai|bot|chatbot|model|admin"
 TONGUES = "german french spanish english italian portuguese dutch russian chinese japanese latin polish"
@@ -63,7 +63,7 @@ def _any(words: str) -> str:
 SIGNS = {
     "frame": rf'{COMMON_FRAMES}|^\W*(?:{PARTIES})\b[^:.?!\n]{{0,24}}[:\])]|"(?:role|instruction)"|^\s*#+ *(?:system|instruction|response)',
     "order": rf"{OPENING}(?:{_any(SAYING)}|{_any(LEAVING)}|{_any(PLAYING)}|let us|pay no attention)\b",
-    "named": r"\b(?:assistants?|a\.?i\.?s?|chat ?bots?|bots?|llms?|(?:language|this|the) models?|agents|gpt|you are (?:now|no longer|a|an|in|my|not)|from (?:now|here) on|from this point)\b",
+    "named": r"\b(?:assistants?|a\.?i\.?s?|chat ?bots?|bots?|llms?|(?:language|this|the) models?|agents|gpt|you are (?:now|no longer|a|an|in|my)|from (?:now|here) on|from this point)\b",
     "talk": r"\b(?:questions?|prompts?|instructions?|directions|users?|answers?|replies|reply|responses?|quer(?:y|ies)|asked|asks|tasks?|conversation|passages?|context|documents?|text|rules|guidelines|orders)\b",
     "you": r"\byou(?:r|rself)?\b",
     "bound": r"\b(?:only|nothing|every|all|any|whatever|always|instead|exactly|no matter|new|words?|sentence|phrase|before|unless|true|correct|right|real)\b",
