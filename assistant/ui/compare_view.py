@@ -155,7 +155,7 @@ def figures(part: Part) -> str:
         ("Tokens/s", f"{cost['tokens_per_second']:.1f}" if cost["tokens_per_second"] else "–"),
         ("First token", f"{cost['first_token']:.2f} s"),
         ("Whole answer", f"{cost['seconds']:.2f} s{of_all}"),
-        ("Prompt tokens", prompt),
+        ("Prompt tokens", f"{prompt}{of_all}"),
         ("Seed", str(part.decoding.seed)),
     ]
     listed = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)

@@ -17,6 +17,7 @@ from assistant.build import build_comparisons
 from assistant.feedback.store import Store
 from tests.api.conftest import MAX_UPLOAD
 from tests.fakes import EchoBackend, fake_service
+from tests.test_best_of import write_reward
 
 PAIR = [{"mode": "prompt"}, {"mode": "tuned", "adapter": "mood"}]
 ASK = {"question": "two plus two", "contestants": PAIR}
@@ -206,3 +207,58 @@ async def test_a_running_batch_can_be_cancelled_and_revealed(start):
     assert (await client.get(f"{path}/averages")).json()["data"] == []
     await client.post(f"{path}/reveal")
     assert len((await client.get(f"{path}/averages")).json()["data"]) == 2
+
+
+async def test_several_answers_are_drawn_and_all_are_judged(start, folder):
+    write_reward(folder / "taste")
+    client = await start()
+    best = {"mode": "prompt", "best_of": {"n": 2, "judge": "taste"}}
+    asked = {**ASK, "contestants": [*PAIR, best], "reward_by": "taste"}
+    answer = await client.post("/v1/comparisons", json={**asked, "stream": True})
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line]
+    events = [json.loads(line) for line in lines[:-1]]
+    drew = [one["event"] for one in events if one["kind"] == "column" and one["event"]["kind"] == "drew"]
+    assert [(one["done"], one["of"]) for one in drew] == [(1, 2), (2, 2)]
+    *_, told = events[-1]["comparison"]["columns"]
+    assert told["best_of"] == best["best_of"] and told["figures"]["tokens"] == 10
+    assert [one["reward"] for one in told["parts"][0]["drawn"]["candidates"]] == [told["reward"]["score"]] * 2
+    assert told["reward"]["judge"] == "taste" and told["reward"]["digest"] and told["reward"]["error"] is None
+
+
+async def test_answers_are_judged_afterwards(start, folder):
+    write_reward(folder / "taste")
+    client = await start()
+    told = (await client.post("/v1/comparisons", json=ASK)).json()
+    assert [one["reward"] for one in told["columns"]] == [None, None]
+    judged = (await client.post(f"/v1/comparisons/{told['id']}/rewards", json={"reward_by": "taste"})).json()
+    assert all(one["reward"]["score"] > 0 for one in judged["columns"])
+    assert (await client.get(f"/v1/comparisons/{told['id']}")).json() == judged
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"reward_by": "mood"}, 400, "writes answers and scores none"),
+        ({"reward_by": "tast"}, 404, "no adapter named 'tast'"),
+        ({"contestants": [*PAIR, {"mode": "prompt", "best_of": {"n": 17, "judge": "taste"}}]}, 400, "n"),
+        (
+            {
+                "contestants": [
+                    *PAIR,
+                    {"mode": "prompt", "best_of": {"n": 2, "judge": "taste"}, "decoding": {"temperature": 0}},
+                ]
+            },
+            400,
+            "temperature 0 gives one answer n times",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_who_cannot_judge_and_what_cannot_be_drawn_is_refused_in_words(
+    start, folder, changes, status, words, stream
+):
+    write_reward(folder / "taste")
+    client = await start()
+    answer = await client.post("/v1/comparisons", json={**ASK, **changes, "stream": stream})
+    assert answer.status_code == status and words in answer.json()["error"]["message"]
+    assert (await client.get("/v1/comparisons")).json()["data"] == []

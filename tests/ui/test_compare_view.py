@@ -10,14 +10,19 @@ from assistant.comparison.events import ColumnEvent, ComparisonDone, ComparisonS
 from assistant.comparison.request import ComparisonRequest, Contestant
 from assistant.feedback.comparison_records import Answered, Comparison
 from assistant.messages import (
+    BestOf,
+    Candidate,
     Decoding,
     Done,
+    Drawn,
+    Drew,
     Failed,
     Grounding,
     Part,
     PartFinished,
     PartStarted,
     Passage,
+    Reward,
     Route,
     TextDelta,
     Timing,
@@ -149,6 +154,48 @@ def test_a_citation_leads_to_its_passage_and_all_else_is_escaped():
     assert 'class="sb-cite" href="#sb-passage-compare-0-000000000000-1"' in made
     assert 'id="sb-passage-compare-0-000000000000-1"' in made and "Groundedness 90%" in made
     assert "<img" not in made
+
+
+def drawn(*rewards: float | None) -> Drawn:
+    """Each of 12 tokens to a prompt of 40, all of them in 4 s."""
+    usage = Usage(prompt_tokens=40, completion_tokens=12)
+    told = [Candidate(seed=7 + n, text=f"{EVIL} {n}", usage=usage, reward=one) for n, one in enumerate(rewards)]
+    return Drawn(judge="taste", digest="d", candidates=tuple(told), seconds=4.0)
+
+
+def test_a_best_of_tells_how_far_it_is_and_then_what_all_of_it_cost():
+    """24 tokens in 4 s are 6 in a second."""
+    best = MODES[1].model_copy(update={"best_of": BestOf(n=2, judge="taste")})
+    board = new_board(request(contestants=(MODES[0], best))).after(ComparisonStarted(id="c", order=(0, 1)))
+    board = board.after(ColumnEvent(column=1, event=Drew(index=0, done=1, of=2)))
+    assert "Drawn 1 of 2" in view.column_html(board, 1) and "best of 2 by taste" in view.column_html(board, 1)
+    whole = part(EVIL, drawn=drawn(-0.5, 1.25))
+    made = view.column_html(board.after(ColumnEvent(column=1, event=Done(turn_id="t", parts=(whole,)))), 1)
+    for told in ("24 (all 2 answers)", ">6.0<", "4.00 s (all 2 answers)", "80 (all 2 answers)", "<b>−0.50</b>"):
+        assert told in made
+    assert made.index("<b>1.25</b>") < made.index("<b>−0.50</b>") and "<img" not in made
+
+
+def test_an_answer_without_a_word_stands_last_among_those_that_were_drawn():
+    made = view.drawn_answers(part(drawn=drawn(None, -9.0)))
+    assert made.index("<b>−9.00</b>") < made.index("<b>–</b>")
+
+
+def test_rewards_stand_under_named_answers_with_how_far_each_is_behind():
+    first, second, third = (part("x", reward=Reward(judge=EVIL, score=score)) for score in (0.5, -0.25, None))
+    board = from_record(record(answered(0, 0, first), answered(1, 1, second), answered(2, 2, third)))
+    made = [view.column_html(board, place) for place in range(3)]
+    assert "0.50" in made[0] and "it is the best" in made[0] and view.ONLY_DIFFERENCES in made[0]
+    assert "−0.25" in made[1] and "<dd>0.75</dd>" in made[1] and "it was not judged" in made[2]
+    assert "<img" not in "".join(made)
+    hidden = from_record(record(answered(0, None, first), answered(1, None, second), blind=True))
+    assert hidden.rewards == {} and "Reward" not in view.column_html(hidden, 0)
+    assert board.rewarded({}).rewards == {}
+
+
+def test_a_way_as_it_is_kept_is_told_in_plain_words():
+    assert view.way_text("tuned, best of 4 by taste") == "Fine-tuned, best of 4 by taste"
+    assert (view.way_text("rag"), view.way_text("other"), view.way_text("")) == ("RAG", "other", "")
 
 
 @pytest.mark.parametrize(
