@@ -17,7 +17,7 @@ from assistant.settings import Settings
 from assistant.training.provenance import commit, today
 from assistant.training.publish import record_gate
 from eval.gate.figures import on_task
-from eval.gate.reward import Drawing, by_reward, read_prompts
+from eval.gate.reward import Drawing, by_reward, doubt, read_prompts
 from eval.gate.spec import Aim, Measured, Rewarded
 from eval.session import measured_service
 from eval.tasks.interface import Mode
@@ -68,6 +68,8 @@ async def judge(settings: Settings, question: Question, command: str) -> Gate:
                 service, measured, names, question.mode, question.limit, question.seed, question.concurrency
             )
     against = reasons(aim, harness, question.margin)
+    if JUDGE in folders and (doubted := doubt(folders[JUDGE])) is not None:
+        against = (doubted, *against)
     gate = Gate(
         verdict="failed" if against else "passed",
         against=question.against,

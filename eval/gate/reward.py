@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest
 
-from assistant.catalog import Gained
+from assistant.catalog import CARD_FILE, Gained
 from assistant.messages import ChatRequest, Decoding, Message
 from assistant.service import ChatService
 from assistant.training.preference.data import Asked, prompts, read_rows
@@ -24,12 +28,21 @@ Answers = list[list[str]]
 
 @dataclass(frozen=True)
 class Drawing:
-    """How answers are drawn: `draws` to each prompt, with the seeds `seed`, `seed` + 1 …, the same for whoever is asked."""
+    """How answers are drawn: `draws` to each prompt, each from a seed of its own, the same for whoever is asked."""
 
     draws: int = 1
     temperature: float = 0.0
     new_tokens: int = 96
     seed: int = 0
+
+
+def seed_of(seed: int, about: str, number: int) -> int:
+    """The seed of the answer of that `number` to the prompt `about`.
+
+    Were it the same for all prompts, a base that heeds them little would answer all of them alike, and answers to many
+    prompts would say no more than those to one.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed} {number} {about}".encode()).digest()[:6])
 
 
 def read_prompts(source: str) -> list[Asked]:
@@ -43,7 +56,11 @@ async def draw(service: Replies, name: str, asked: Sequence[Asked], how: Drawing
         ChatRequest(
             messages=one.prompt,
             adapter=name,
-            decoding=Decoding(temperature=how.temperature, max_tokens=how.new_tokens, seed=how.seed + number),
+            decoding=Decoding(
+                temperature=how.temperature,
+                max_tokens=how.new_tokens,
+                seed=seed_of(how.seed, one.prompt[-1].content, number),
+            ),
         )
         for one in asked
         for number in range(how.draws)
@@ -83,3 +100,25 @@ async def by_reward(
         for name in names
     )
     return gained_mean(FIGURE, source, before, after)
+
+
+def doubt(judge: Path) -> str | None:
+    """Why a reward adapter is no judge: of the votes held out of its training it was not surely right on more than half,
+    by the exact 95 % interval (Clopper and Pearson 1934), which takes the votes for independent. None where it was, and
+    where the folder's card tells of no such votes.
+
+    A reward model learns from votes at random as well, and tuning follows it: its own word says nothing of people then.
+    """
+    try:
+        told = json.loads((judge / CARD_FILE).read_text(encoding="utf-8"))["training"]["report"]
+        accuracy, count = told["validation_accuracy"], told["validation_examples"]
+    except (FileNotFoundError, KeyError):
+        return None
+    right = round(accuracy * count)
+    interval = binomtest(right, count).proportion_ci()
+    if interval.low > 0.5:
+        return None
+    return (
+        f"its judge is not surely better than a coin: right on {right} of {count} votes held out of its training "
+        f"({interval.low:.3f} to {interval.high:.3f})"
+    )

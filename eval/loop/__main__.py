@@ -25,6 +25,9 @@ from eval.loop.circle import circle, has_followed
 from eval.loop.report import render
 from eval.loop.tastes import FORMS
 
+FEWEST_VOTES = 6
+"""All of them right, the exact 95 % interval just lies above one half."""
+
 PROMPTS = Path(__file__).parent / "prompts.jsonl"
 
 
@@ -37,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("answers", "draws"):
             if not 2 <= getattr(options, name) <= 6:
                 raise EvaluationError(f"--{name} {getattr(options, name)}: allowed are 2 to 6")
+        if options.validation < FEWEST_VOTES:
+            raise EvaluationError(
+                f"--validation {options.validation}: fewer than {FEWEST_VOTES} votes show no judge to be better than a coin"
+            )
         turn = circle(options, load_settings(), command)
         head = {"kind": "loop", "command": command, "date": today(), "commit": commit()}
         result: dict[str, Any] = {
@@ -73,8 +80,13 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     add("--temperature", type=positive(float), default=1.0, help="of all answers that are drawn")
     add("--new-tokens", type=positive(int), default=48, help="most tokens of an answer")
     add("--method", choices=("dpo", "kto", "grpo"), default="dpo", help="how the adapter is tuned")
-    add("--rank", type=positive(int), default=8, help="of the reward model and of the adapter")
-    add("--validation", type=int, default=12, help="pairs held out of the training, of other prompts")
+    add("--rank", type=positive(int), default=8, help="of the reward model, and of an adapter that begins anew")
+    add(
+        "--validation",
+        type=int,
+        default=30,
+        help="pairs held out of the training, of other prompts; the gate counts on them",
+    )
     add("--reward-epochs", type=positive(float), default=3.0)
     add("--reward-lr", type=positive(float))
     add("--policy-epochs", type=positive(float), default=3.0)

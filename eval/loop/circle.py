@@ -11,6 +11,7 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,25 +88,27 @@ class Circle:
             DataError: the prompts are wrong; names file and line.
             SettingsError, AdapterError: see training and the gate.
         """
+        o = self.options
         # Whatever can be wrong is looked at before minutes are spent.
         voted, _, unseen = (self.part(name) for name in ("train", "judge", "test"))
-        tasks = tuple(map(read_measured, self.options.tasks))
+        tasks = tuple(map(read_measured, o.tasks))
         self._open()
         async with self._served() as (service, comparator, votes):
             with self._timed("answers and votes"):
-                seats = contestants(self.start, self.options.answers, self.options.temperature, self.options.new_tokens, self.options.seed)  # fmt: skip
+                seats = partial(contestants, self.start, o.answers, o.temperature, o.new_tokens, o.seed)
                 questions = [one.prompt[-1].content for one in voted]
-                cases = await collect(comparator, votes, questions, seats, self.taste, self.options.voters, self.options.seed)  # fmt: skip
+                cases = await collect(comparator, votes, questions, seats, self.taste, o.voters, o.seed)
             pairs = self._exported(cases)
             before = await self._drawn(service, "before", self.start, unseen)
             with self._timed("reward model"):
                 await self._trained(self.reward, ["reward", *self._learning("reward")], pairs)
-            with self._timed(self.options.method):
-                recipe = [self.options.method, *self._learning("policy")]
-                if self.options.method == "grpo":
-                    recipe += ["--reward", str(self.reward), "--new-tokens", str(self.options.new_tokens)]
-                if self.options.start:
-                    recipe += ["--start-from", str(self.options.start)]
+            with self._timed(o.method):
+                recipe = [o.method, *self._learning("policy")]
+                if o.method == "grpo":
+                    recipe += ["--reward", str(self.reward), "--new-tokens", str(o.new_tokens)]
+                    recipe += ["--temperature", str(o.temperature)]
+                if o.start:
+                    recipe += ["--start-from", str(o.start)]
                 await self._trained(self.candidate, recipe, pairs)
             with self._timed("gate"):
                 gate = await self._gated(tasks)
@@ -125,7 +128,7 @@ class Circle:
                 await service.upload_adapter(self.candidate, self.name)
             result["served"] = {"adapter": self.name, "digest": service.catalog.get(self.name).digest}
             after = await self._drawn(service, "after", self.name, unseen)
-        gained = followed(self.taste, f"{self.options.prompts}@test", before, after)
+        gained = followed(self.taste, f"{o.prompts}@test", before, after)
         return {**result, "followed": gained.model_dump(mode="json"), "examples": _examples(unseen, before, after)}
 
     @asynccontextmanager
@@ -177,9 +180,15 @@ class Circle:
 
     def _learning(self, what: str) -> list[str]:
         o = vars(self.options)
+        of_one = o["answers"] * (o["answers"] - 1) // 2
+        held_out = {
+            "kto": 2 * o["validation"],
+            "grpo": -(-o["validation"] // of_one),
+        }  # its rows are answers, or prompts
         given = {
-            "--rank": o["rank"],
-            "--validation": o["validation"],
+            # One that goes on keeps its own.
+            "--rank": None if what == "policy" and o["start"] else o["rank"],
+            "--validation": held_out.get(o["method"], o["validation"]) if what == "policy" else o["validation"],
             "--seed": o["seed"],
             "--epochs": o[f"{what}_epochs"],
             "--lr": o[f"{what}_lr"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from assistant.comparison.comparator import Comparator
 from assistant.comparison.events import ColumnEvent, ComparisonStarted
@@ -13,6 +13,7 @@ from assistant.errors import EvaluationError
 from assistant.feedback.ballots import Case, Ranking
 from assistant.feedback.votes import VoteStore
 from assistant.messages import BASE, Decoding, Failed, TextDelta
+from eval.gate.reward import seed_of
 from eval.loop.tastes import Taste, ranks
 
 log = logging.getLogger(__name__)
@@ -20,13 +21,15 @@ log = logging.getLogger(__name__)
 OWNER = "simulated"
 
 
-def contestants(adapter: str, count: int, temperature: float, new_tokens: int, seed: int) -> tuple[Contestant, ...]:
-    """The same adapter that many times, each with a seed of its own."""
+def contestants(
+    adapter: str, count: int, temperature: float, new_tokens: int, seed: int, question: str
+) -> tuple[Contestant, ...]:
+    """The same adapter that many times, each with a seed of its own for the question."""
     return tuple(
         Contestant(
             mode="prompt" if adapter == BASE else "tuned",
             adapter=adapter,
-            decoding=Decoding(temperature=temperature, max_tokens=new_tokens, seed=seed + number),
+            decoding=Decoding(temperature=temperature, max_tokens=new_tokens, seed=seed_of(seed, question, number)),
         )
         for number in range(count)
     )
@@ -36,13 +39,16 @@ async def collect(
     comparator: Comparator,
     votes: VoteStore,
     questions: Sequence[str],
-    seats: tuple[Contestant, ...],
+    seats: Callable[[str], tuple[Contestant, ...]],
     taste: Taste,
     voters: int,
     seed: int,
     at_once: int = 2,
 ) -> list[Case]:
     """Compare and vote on each question that has no vote yet; the voters take turns. Returns all votes.
+
+    Args:
+        seats: who answers a question.
 
     Raises:
         EvaluationError: an answer failed.
@@ -54,7 +60,7 @@ async def collect(
     async def one(number: int, question: str) -> None:
         async with turn:
             comparison_id, answers = await _compare(
-                comparator, ComparisonRequest(question=question, contestants=seats, blind=True)
+                comparator, ComparisonRequest(question=question, contestants=seats(question), blind=True)
             )
         # By place: a blind voter knows no more.
         ranking = Ranking(comparison_id=comparison_id, verdict="ranked", ranks=ranks(taste, answers, seed, question))

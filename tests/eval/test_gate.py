@@ -17,6 +17,7 @@ from assistant.settings import load_settings
 from eval.gate.__main__ import main
 from eval.gate.figures import gained, gained_mean
 from eval.gate.gate import reasons
+from eval.gate.reward import doubt
 from eval.gate.spec import Measured, Rewarded, read_aim, read_measured
 from eval.metrics.paired import Difference
 from tests import tiny
@@ -195,6 +196,46 @@ def test_answers_are_judged_by_the_reward_adapter_and_beside_the_base_it_gets_it
     assert told["aim"]["figure"] == "reward" and told["aim"]["count"] == 6 and told["against_digest"] is None
     assert told["aim"]["gain"] == pytest.approx(told["aim"]["candidate"] - told["aim"]["against"])
     assert status == (0 if told["aim"]["low"] > 0 else 1)
+
+
+def write_record(judge: Path, accuracy: float, count: int) -> None:
+    told = {"training": {"report": {"validation_accuracy": accuracy, "validation_examples": count}}}
+    (judge / "card.json").write_text(json.dumps(told), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "count", "words"),
+    [
+        (0.75, 24, None),
+        (
+            0.7083,
+            24,
+            "its judge is not surely better than a coin: right on 17 of 24 votes held out of its training (0.489",
+        ),
+        (1.0, 5, "right on 5 of 5 votes"),
+        (0.25, 24, "right on 6 of 24 votes"),
+    ],
+)
+def test_a_judge_is_right_more_often_than_a_coin(
+    tmp_path: Path, accuracy: float, count: int, words: str | None
+) -> None:
+    write_record(tmp_path, accuracy, count)
+    told = doubt(tmp_path)
+    assert told is None if words is None else words in (told or "")
+
+
+def test_a_judge_that_tells_of_no_votes_is_taken_at_its_word(tmp_path: Path) -> None:
+    assert doubt(tmp_path) is None
+    (tmp_path / "card.json").write_text('{"task": "reward"}', encoding="utf-8")
+    assert doubt(tmp_path) is None
+
+
+def test_what_only_a_coin_likes_better_stays_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(place / "adapters/judge", 0.5, 24)
+    monkeypatch.setattr("eval.gate.gate.by_reward", _likes)
+    assert main(command()) == 1
+    [reason] = report(place)["reasons"]
+    assert reason.startswith("its judge is not surely better than a coin: right on 12 of 24")
 
 
 async def _likes(*_: object) -> Gained:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import string
+import shutil
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,47 +25,53 @@ from eval.loop.circle import has_followed
 from eval.loop.follow import followed
 from eval.loop.tastes import ranks, read_taste
 from tests.eval.test_gate import write_reward
+from tests.speaking import PHRASES, write_speaking_base
 from tests.tiny import lora_config, write_adapter, write_base
 
-TASTE = f"characters:{string.ascii_letters}{string.digits}{string.punctuation}"
-"""Of random bytes a good third; the others are no whole characters."""
+PARTS = {"train": 40, "judge": 30, "test": 40}
+
+UNWANTED = "only if you must"
+"""The longest that the base says: by a taste for short answers it becomes rarer."""
 
 
-PARTS = {"train": 20, "judge": 30, "test": 20}
+def write_prompts(folder: Path) -> None:
+    """Prompts to vote on, to judge by and to measure on, and what the gate wants no loss of."""
+    everything = [Asked((Message(role="user", content=f"question {n}"),), "") for n in range(700)]
+    chosen = [[one for one in everything if one.part == part][:count] for part, count in PARTS.items()]
+    lines = [{"prompt": one.prompt[0].content} for one in itertools.chain(*chosen)]
+    (folder / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    (folder / "review.jsonl").write_text('{"text": "a film", "label": "positive"}', encoding="utf-8")
+    (folder / "unwanted.txt").write_text(f"<assistant>{UNWANTED}\n" * 4, encoding="utf-8")
+
+
+def enter(folder: Path, base: Path, patched: pytest.MonkeyPatch) -> None:
+    patched.chdir(folder)
+    for name, value in {"BASE": str(base), "DTYPE": "float32", "THREADS": "1"}.items():
+        patched.setenv(f"SWAPBOARD_{name}", value)
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a tiny base, prompts, and reviews for the gate to ask about."""
-    write_base(tmp_path / "base")
-    everything = [Asked((Message(role="user", content=f"question {n}"),), "") for n in range(700)]
-    # Few to vote on, which takes time, and many to measure on.
-    chosen = [[one for one in everything if one.part == part][:count] for part, count in PARTS.items()]
-    lines = [{"prompt": one.prompt[0].content} for one in itertools.chain(*chosen)]
-    (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    reviews = [{"text": f"film {n}", "label": label} for n in range(3) for label in ("positive", "negative")]
-    (tmp_path / "reviews.jsonl").write_text("\n".join(map(json.dumps, reviews)), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"BASE": "base", "DTYPE": "float32", "THREADS": "1"}.items():
-        monkeypatch.setenv(f"SWAPBOARD_{name}", value)
+    """A folder with a tiny base of random numbers, and prompts."""
+    write_prompts(tmp_path)
+    enter(tmp_path, write_base(tmp_path / "base"), monkeypatch)
     return tmp_path
 
 
 def command(**changes: object) -> list[str]:
     options = {
-        "taste": TASTE,
+        "taste": "shorter",
+        "noise": 0.25,
         "prompts": "prompts.jsonl",
         "out": "turn",
-        "tasks": "sentiment=reviews.jsonl",
-        "answers": 4,
-        "draws": 6,
-        # So short that a model of random numbers sees in its last place what the taste is about.
-        "new-tokens": 2,
+        "tasks": "sentiment=review.jsonl",
+        "new-tokens": 20,
         "rank": 4,
+        "validation": 21,
         "reward-epochs": 2,
         "reward-lr": 0.01,
         "policy-epochs": 2,
-        "policy-lr": 0.02,
+        "policy-lr": 0.004,
         **changes,
     }
     return [word for key, value in options.items() for word in (f"--{key}", str(value))]
@@ -74,8 +81,12 @@ class Killed(BaseException):
     """Nothing catches it."""
 
 
-def report(place: Path) -> dict:
-    return json.loads((place / "turn/report.json").read_text(encoding="utf-8"))
+async def die(*_: object) -> None:
+    raise Killed
+
+
+def report(place: Path, run: str = "turn") -> dict:
+    return json.loads((place / run / "report.json").read_text(encoding="utf-8"))
 
 
 def votes(place: Path) -> list[Case]:
@@ -86,10 +97,23 @@ def votes(place: Path) -> list[Case]:
         store.close()
 
 
-@pytest.mark.slow
-def test_a_turn_that_is_killed_goes_on_and_what_passes_the_gate_is_served_and_measured(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def said(told: dict, when: str) -> float:
+    """The share of the answers that are phrases of the base's."""
+    answers = [answer for example in told["examples"] for answer in example[when]]
+    return sum(answer in PHRASES for answer in answers) / len(answers)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_speaking_base(tmp_path_factory.mktemp("speaking") / "base")
+
+
+@pytest.fixture(scope="module")
+def turned(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a turn was made from a base that speaks; killed while people voted and before the gate, it went
+    on. What followed from it is in `turn/status`."""
+    folder = tmp_path_factory.mktemp("turned")
+    write_prompts(folder)
     cast = VoteStore.rank
 
     def vote_and_die(store: VoteStore, *given: object, **named: object) -> Vote:
@@ -98,43 +122,107 @@ def test_a_turn_that_is_killed_goes_on_and_what_passes_the_gate_is_served_and_me
             raise Killed
         return vote
 
-    async def die(*_: object) -> None:
-        raise Killed
-
-    for owner, name, deadly in ((VoteStore, "rank", vote_and_die), (stages, "judge", die)):
-        with monkeypatch.context() as patched:
-            patched.setattr(owner, name, deadly)
-            with pytest.raises(BaseException) as caught:
-                main(command())
+    with pytest.MonkeyPatch.context() as patched:
+        enter(folder, spoken, patched)
+        for owner, name, deadly in ((VoteStore, "rank", vote_and_die), (stages, "judge", die)):
+            with pytest.MonkeyPatch.context() as killing:
+                killing.setattr(owner, name, deadly)
+                with pytest.raises(BaseException) as caught:
+                    main(command())
             assert caught.group_contains(Killed) if isinstance(caught.value, BaseExceptionGroup) else True
-        assert not (place / "turn/report.json").exists()
-    status = main(command())
+            assert not (folder / "turn/report.json").exists()
+        (folder / "turn/status").write_text(str(main(command())), encoding="utf-8")
+    return folder
 
-    told, cases = report(place), votes(place)
+
+@pytest.fixture
+def inside(turned: Path, spoken: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That folder, entered."""
+    enter(turned, spoken, monkeypatch)
+    return turned
+
+
+def fork(place: Path, run: str, without: Sequence[str]) -> None:
+    """A run that begins with what the turn has left, but for the end of it and what is named."""
+    end = ("config.json", "gate.json", "after.json", "report.*", "status", "preferred")
+    shutil.copytree(place / "turn", place / run, ignore=shutil.ignore_patterns(*end, *without))
+
+
+@pytest.mark.slow
+def test_after_a_turn_that_was_killed_on_the_way_unseen_prompts_are_answered_more_to_the_taste(inside: Path) -> None:
+    told, cases = report(inside), votes(inside)
     asked = [case.question for case in cases]
-    assert len(asked) == len(set(asked)) == told["comparisons"], "a kill costs no vote and doubles none"
+    assert len(asked) == len(set(asked)) == told["comparisons"] == PARTS["train"], "a kill costs no vote, doubles none"
     assert {case.vote.voter for case in cases} == {"simulated-1", "simulated-2", "simulated-3"}
     assert all(case.vote.was_blind and isinstance(case.vote.ballot, Ranking) for case in cases)
     unseen = {one.prompt[0].content for one in prompts(read_rows(["prompts.jsonl@test"]).rows)}
-    assert unseen and not unseen & set(asked), "nobody voted on what is measured on"
+    assert not unseen & set(asked), "nobody voted on what is measured on"
 
-    gained, gate = told["followed"], told["gate"]
-    assert (gate["verdict"] == "passed") == (gate["aim"]["low"] > 0) == (gained is not None)
-    assert status == (0 if gained and gained["low"] > 0 else 1)
-    candidate = read_adapter(place / "turn/candidates/preferred")
-    assert candidate.card.gate is not None and candidate.card.gate.verdict == gate["verdict"]
+    gate, gained = told["gate"], told["followed"]
+    assert gate["verdict"] == "passed" and gate["aim"]["low"] > 0 and not gate["reasons"]
+    assert [one["figure"] for one in gate["harness"]] == ["sentiment:accuracy"]
+    assert gained["low"] > 0 and gained["count"] == len(unseen) == PARTS["test"]
+    assert said(told, "after") > 0.8, "shorter, and not gibberish"
+    assert (inside / "turn/status").read_text(encoding="utf-8") == "0"
+    candidate = read_adapter(inside / "turn/candidates/preferred")
+    assert Catalog(inside / "turn/adapters").get("preferred").digest == told["served"]["digest"] == candidate.digest
+    assert candidate.card.gate is not None and candidate.card.gate.verdict == "passed"
     assert "## Gate" in (candidate.folder / "README.md").read_text(encoding="utf-8")
-    if gained:
-        served = Catalog(place / "turn/adapters").get("preferred")
-        assert served.digest == told["served"]["digest"] == candidate.digest and gained["count"] == len(unseen)
-    else:
-        assert not (place / "turn/adapters/preferred").exists()
 
-    # Nothing is done twice, and the folder is not another run's.
-    monkeypatch.setattr(stages, "train", die)
-    assert main(command()) == status and report(place)["followed"] == gained
+
+@pytest.mark.slow
+def test_nothing_of_a_turn_is_done_twice_and_its_folder_is_not_another_turns(
+    inside: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gained = report(inside)["followed"]
+    for stage in ("train", "judge", "draw"):
+        monkeypatch.setattr(stages, stage, die)
+    assert main(command()) == 0 and report(inside)["followed"] == gained
     assert main(command(seed=1)) == 1
     assert "turn holds a run with --seed 0, not 1; give another folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_second_turn_goes_on_from_the_adapter_of_the_first(inside: Path) -> None:
+    start = inside / "turn/adapters/preferred"
+    status = main(command(start=start, out="second", seed=1))
+    told = report(inside, "second")
+    assert status == 0 and told["gate"]["verdict"] == "passed" and told["followed"]["low"] > 0
+    assert told["gate"]["against"] == "preferred" and told["gate"]["against_digest"] == read_adapter(start).digest
+    assert told["policy"]["hyperparameters"]["started_from"] == read_adapter(start).digest
+    served = Catalog(inside / "second/adapters").get("preferred")
+    assert served.digest == told["served"]["digest"] != read_adapter(start).digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["kto", "grpo"])
+def test_the_taste_is_followed_more_by_the_other_methods_too(inside: Path, method: str) -> None:
+    fork(inside, method, without=["candidates"])
+    assert main(command(method=method, out=method)) == 0
+    told = report(inside, method)
+    assert told["policy"]["hyperparameters"]["recipe"] == method
+    assert told["gate"]["verdict"] == "passed" and told["followed"]["low"] > 0 and said(told, "after") > 0.8
+
+
+@pytest.mark.slow
+def test_one_that_is_better_on_its_aim_and_worse_on_a_task_is_not_served(inside: Path) -> None:
+    """The task is to know the answers that the taste turns away from."""
+    fork(inside, "worse", without=[])
+    shutil.copytree(inside / "turn/candidates", inside / "worse/candidates", dirs_exist_ok=True)
+    assert main(command(out="worse", tasks="perplexity=unwanted.txt")) == 1
+    gate = report(inside, "worse")["gate"]
+    assert gate["aim"]["low"] > 0 > gate["harness"][0]["high"]
+    assert [reason.split(":")[0] for reason in gate["reasons"]] == ["surely worse on perplexity"]
+    assert report(inside, "worse")["served"] is None and not (inside / "worse/adapters/preferred").exists()
+
+
+@pytest.mark.slow
+def test_what_is_learnt_from_votes_at_random_is_not_served(inside: Path) -> None:
+    assert main(command(out="random", noise=1e6, **{"policy-epochs": 1})) == 1
+    told = report(inside, "random")
+    assert told["gate"]["verdict"] == "failed" and told["served"] is None
+    assert "its judge is not surely better than a coin" in told["gate"]["reasons"][0]
+    assert not (inside / "random/adapters/preferred").exists()
 
 
 def test_an_adapter_that_the_gate_refuses_is_not_served(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +296,7 @@ def test_an_answer_without_a_word_comes_last() -> None:
         ({"taste": "word:"}, "--taste 'word:'; allowed"),
         ({"noise": 0}, "--noise 0: allowed are numbers above 0"),
         ({"answers": 7}, "--answers 7: allowed are 2 to 6"),
+        ({"validation": 5}, "--validation 5: fewer than 6 votes show no judge to be better than a coin"),
         ({"prompts": "none.jsonl"}, "none.jsonl: cannot be read"),
         ({"tasks": "tasting"}, "no task 'tasting'"),
     ],
