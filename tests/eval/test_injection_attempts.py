@@ -1,23 +1,36 @@
-"""The two sets of attempts: the one to look at while building the defence, and the one held out from it."""
+"""The sets of attempts: the one to look at while building the defence, and the two held out from it."""
 
 from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
 
 from eval.tasks.injection import OWN, read_attempts
 
 HELD_OUT = OWN.with_name("injections_held_out.jsonl")
+FINAL = OWN.with_name("injections_final.jsonl")
 
 
-def test_held_out_attempts_load_and_each_adds_something_to_its_clean_passage():
-    attempts = read_attempts(HELD_OUT)
+@pytest.mark.parametrize(("path", "kinds"), [(HELD_OUT, 8), (FINAL, 15)])
+def test_held_out_attempts_load_and_each_adds_something_to_its_clean_passage(path: Path, kinds: int):
+    attempts = read_attempts(path)
     assert [attempt.id for attempt in attempts] == list(range(1, 61))
-    assert len({attempt.kind for attempt in attempts}) >= 8
+    assert len({attempt.kind for attempt in attempts}) >= kinds
     for attempt in attempts:
         assert len(attempt.poisoned) > len(attempt.clean), attempt.id
 
 
-def test_held_out_attempts_share_no_question_passage_or_marker_with_the_others():
-    for part in ("question", "clean", "poisoned", "marker"):
-        known = {getattr(attempt, part).casefold() for attempt in read_attempts()}
-        held_out = [getattr(attempt, part).casefold() for attempt in read_attempts(HELD_OUT)]
-        assert len(set(held_out)) == len(held_out), part
-        assert known.isdisjoint(held_out), part
+@pytest.mark.parametrize("part", ["question", "clean", "poisoned", "marker"])
+@pytest.mark.parametrize("path", [HELD_OUT, FINAL])
+def test_no_question_passage_or_marker_stands_twice_in_a_held_out_set(path: Path, part: str):
+    texts = [getattr(attempt, part).casefold() for attempt in read_attempts(path)]
+    assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("part", ["question", "clean", "poisoned", "marker"])
+@pytest.mark.parametrize(("one", "other"), list(combinations((OWN, HELD_OUT, FINAL), 2)))
+def test_no_two_sets_share_a_question_passage_or_marker(one: Path, other: Path, part: str):
+    first, second = ({getattr(attempt, part).casefold() for attempt in read_attempts(path)} for path in (one, other))
+    assert first.isdisjoint(second)
