@@ -43,7 +43,7 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         use = _use(name, card, template, is_model)
     parts = [
         f"---\nlicense: apache-2.0\nlibrary_name: {'transformers' if is_model else 'peft'}\nlanguage: en\n"
-        f"base_model: {card['base_name']}\ntags: [{recipe}, {card['task']}]\n---",
+        f"base_model: {card['base_name']}\ntags: [{', '.join(dict.fromkeys((recipe, card['task'])))}]\n---",
         f"# {name}",
         card["description"],
         f"The whole of `{card['base_name']}`, trained on ({recipe}). Licence: Apache-2.0."
