@@ -16,7 +16,7 @@ from assistant.ui import compare_view as view
 from assistant.ui.batches import BatchPanel
 from assistant.ui.board import Board, from_record
 from assistant.ui.compare_parts import CompareParts
-from assistant.ui.contestants import ContestantPicker, judges, read_contestants, usable, values_of
+from assistant.ui.contestants import ContestantPicker, judges, read_contestants, values_of
 from assistant.ui.history import Updates
 from assistant.ui.live import Views
 from assistant.ui.live_comparison import LiveComparison, LiveComparisons
@@ -99,7 +99,7 @@ class CompareTab:
             self._judge, [browser, self.opened, self.setup.reward_by], [parts.question, *parts.columns], **quiet
         )
         self.setup.connect()
-        self.picker.connect(lambda: usable(self.service.adapters()))
+        self.picker.connect(self.service.adapters)
         setup = [*self.setup.fields, *self.picker.inputs]
         self.batches.connect(page, browser, setup, self._read_setup)
         self.verdicts.connect(browser, self.opened, whole, self._settled)
@@ -291,5 +291,5 @@ class CompareTab:
             self.parts.reference: write_references(request.references),
             self.parts.blind: request.blind,
             **self.setup.show(request),
-            **self.picker.show(values_of(request.contestants), usable(self.service.adapters())),
+            **self.picker.show(values_of(request.contestants), self.service.adapters()),
         }

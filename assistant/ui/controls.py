@@ -80,13 +80,17 @@ def read_controls(values: Sequence[str | None]) -> Decoding:
 
 
 def placeholder(name: str, adapter: Adapter | None) -> str:
+    """What holds where a field is left empty, and whose it is."""
+    is_own = adapter is not None and name in adapter.card.decoding and name != "seed"
+    return f"{default(name, adapter)} ({adapter.name}'s own)" if adapter and is_own else default(name, adapter)
+
+
+def default(name: str, adapter: Adapter | None) -> str:
     """What holds where a field is left empty."""
     if name == "seed":
         return "random"
-    if adapter is not None and name in adapter.card.decoding:
-        return f"{adapter.card.decoding[name]} ({adapter.name}'s own)"
-    default = Decoding.model_fields[name].default
-    return str(default)
+    own = adapter.card.decoding if adapter is not None else {}
+    return str(own[name] if name in own else Decoding.model_fields[name].default)
 
 
 def placeholders(adapter: Adapter | None) -> list[Any]:

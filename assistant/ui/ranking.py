@@ -109,8 +109,8 @@ def _item(board: Board, place: int, rank: int, count: int) -> str:
         f'<select aria-label="Rank of {name}" title="Equal numbers are a tie">{options}</select>'
         f'<span class="sb-who">{heading(place, column)}</span>'
         f'<span class="sb-excerpt">{one_line(shorten(column.text, EXCERPT))}</span>'
-        f'<button type="button" data-move="up" aria-label="Move {name} up">▲</button>'
-        f'<button type="button" data-move="down" aria-label="Move {name} down">▼</button></li>'
+        f'<span class="sb-moves"><button type="button" data-move="up" aria-label="Move {name} up">▲</button>'
+        f'<button type="button" data-move="down" aria-label="Move {name} down">▼</button></span></li>'
     )
 
 

@@ -24,6 +24,9 @@ document.addEventListener('click', (event) => {
     if (!passage) return;
     passage.open = true;
     passage.scrollIntoView({block: 'nearest', behavior: 'smooth'});
+    const text = passage.querySelector('blockquote');
+    const cited = text && text.querySelector('mark');
+    if (cited) text.scrollTop += cited.getBoundingClientRect().top - text.getBoundingClientRect().top - 8;
     passage.classList.remove('sb-flash');
     void passage.offsetWidth;
     passage.classList.add('sb-flash');

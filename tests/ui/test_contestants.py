@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gradio as gr
 import pytest
 
 from assistant.comparison.request import Contestant
@@ -9,6 +10,8 @@ from assistant.errors import InvalidRequest
 from assistant.messages import BestOf, Decoding
 from assistant.ui.contestants import (
     PRESETS,
+    WIDTH,
+    ContestantPicker,
     favourite,
     judges,
     preset,
@@ -22,7 +25,7 @@ from tests.fakes import fake_service, write_adapter
 from tests.test_best_of import write_reward
 
 ONES = (
-    Contestant(mode="prompt", decoding=Decoding(temperature=0.5, seed=3)),
+    Contestant(mode="prompt", decoding=Decoding(temperature=0.5, seed=3, top_p=0.9, stop=("END", "###"))),
     Contestant(mode="tuned", adapter="mood", decoding=Decoding(max_tokens=9), best_of=BestOf(n=4, judge="taste")),
 )
 
@@ -40,11 +43,11 @@ def test_contestants_are_the_same_after_they_have_been_in_the_picker():
     ("place", "value", "told"),
     [
         (2, "9", "Column 1, Prompt only: Temperature: '9'"),
-        (8, None, "Column 2, Fine-tuned: pick the adapter"),
-        (12, "17", "Column 2, Fine-tuned: Best of: '17' is not allowed"),
-        (12, "few", "Column 2, Fine-tuned: Best of: 'few' is not allowed"),
-        (13, None, "Column 2, Fine-tuned: Best of: pick the judge"),
-        (9, "0", "Column 2, Fine-tuned: temperature 0 gives one answer n times"),
+        (12, None, "Column 2, Fine-tuned: pick the adapter"),
+        (20, "17", "Column 2, Fine-tuned: Best of: '17' is not allowed"),
+        (20, "few", "Column 2, Fine-tuned: Best of: 'few' is not allowed"),
+        (21, None, "Column 2, Fine-tuned: Best of: pick the judge"),
+        (13, "0", "Column 2, Fine-tuned: temperature 0 gives one answer n times"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_column(place, value, told):
@@ -113,3 +116,24 @@ def test_examples_of_a_table_that_was_never_opened_are_none():
 def test_accepted_answers_are_paragraphs():
     assert read_references("Paris\nby the Seine\n\n \nparis ") == ("Paris\nby the Seine", "paris")
     assert read_references(write_references(("a", "b"))) == ("a", "b") and read_references(None) == ()
+
+
+async def test_a_field_left_empty_hints_at_what_holds_for_the_one_that_answers(tmp_path):
+    write_adapter(tmp_path / "mood", decoding={"temperature": 0, "max_tokens": 9})
+    statuses = fake_service(tmp_path).adapters()
+    picker = ContestantPicker()
+    with gr.Blocks():
+        picker.build(statuses)
+    updates = picker.show(values_of([Contestant(mode="prompt"), Contestant(mode="tuned", adapter="mood")]), statuses)
+    told = [[updates[field]["placeholder"] for field in picker.fields[at + 2 : at + 4]] for at in (0, WIDTH)]
+    assert told == [["0.7", "512"], ["0", "9"]]
+
+
+async def test_settings_that_were_asked_for_are_not_folded_away(tmp_path):
+    picker = ContestantPicker()
+    with gr.Blocks():
+        picker.build([])
+    plain = [Contestant(mode="prompt"), Contestant(mode="rag", decoding=Decoding(seed=1))]
+    asked = [*plain[:1], Contestant(mode="rag", decoding=Decoding(top_k=4))]
+    assert picker.more not in picker.show(values_of(plain), [])
+    assert picker.show(values_of(asked), [])[picker.more] is True
