@@ -79,6 +79,8 @@ class ContestantPicker:
                 value=one.adapter,
                 label="Adapter",
                 interactive=one.mode in TUNED,
+                # While a comparison is shown again the catalogue may be offered too, for the rows that were there.
+                allow_custom_value=True,
                 min_width=130,
             )
             main = [_setting(name, hints[name], 90) for name in MAIN]
