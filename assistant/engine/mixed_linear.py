@@ -106,8 +106,8 @@ class MixedLinear:
 
 
 def add_low_rank(h: Tensor, x: Tensor, packed: LowRank, ranks: Columns) -> None:
-    hidden = ranks.blank(F.linear(x, packed.a[ranks.span]))
-    h.addmm_(hidden, packed.b[ranks.span])
+    hidden = ranks.blank(F.linear(x.to(packed.a.dtype), packed.a[ranks.span]))
+    h.add_(hidden @ packed.b[ranks.span])
 
 
 def add_bottleneck(h: Tensor, packed: Bottleneck, group: Group) -> None:
