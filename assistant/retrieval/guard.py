@@ -1,7 +1,7 @@
 """Which sentences of a passage give orders to whoever answers, instead of telling something: they are withheld.
 
-A sentence that shows none of the `SIGNS` in `GATE` tells something. What shows one is judged by a logistic regression
-over its vector and its signs, fitted to the sentences in `guard.jsonl`, which were written for it.
+A sentence that shows none of the `SIGNS` in `GATE` tells something. The others are judged by a support vector machine
+over their vectors and signs, fitted to the sentences in `guard.jsonl`, which were written for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,17 @@ from assistant.prompt import COMMON_FRAMES
 from assistant.retrieval.chunking import sentences
 from assistant.retrieval.packing import visible
 
+if TYPE_CHECKING:
+    from sklearn.svm import SVC
+
 EXAMPLES = Path(__file__).with_name("guard.jsonl")
 
-BESIDE = -1.0
-"""Log odds from which a sentence beside an order is one too; alone it takes 0. Orders come in groups."""
+ALONE, SURE, BESIDE = -0.05, 0.2, -0.3
+"""The scores above which a sentence is an order by itself; is surely one; is one in a passage with such a one, because
+orders come in groups."""
 
-VECTOR_WEIGHT, INVERSE_REGULARISATION = 3.0, 2.0
-"""How much a vector of length one weighs against one sign, and C of the regression: see docs/answers.md."""
+VECTOR_WEIGHT, PENALTY, GAMMA = 3.0, 4.0, 0.15
+"""How much a vector of length one weighs against one sign; C, and the γ of exp(−γ‖x − y‖²): see docs/answers.md."""
 
 REMEMBERED = 4096
 """Passages whose orders are known without looking again."""
@@ -38,8 +42,13 @@ REMEMBERED = 4096
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 Spans = tuple[tuple[int, int], ...]
 
-BREAK = re.compile(r"\n(?![a-z])|(?=<!--)|(?<=-->)|(?=</?(?:p|div|span|li|td|tr|ul|ol|table|section|h[1-6])\b[^<>]*>)")
-"""Where a line begins that does not go on with the one before, around comments, and before the tags of paragraphs."""
+BREAK = re.compile(
+    r"\n(?!(?-i:[a-z]))|\n(?=[^\s,;|]{1,40}[,;|][^\s,;|])|(?=<!--)|(?<=-->)|[{,]\s*(?=\{?\s*\"[^\"\n]{1,40}\"\s*:)|"
+    rf"(?={COMMON_FRAMES})|(?=</?(?!(?:a|b|i|s|u|em|strong|code|sub|sup|br|img)\b)[a-z][\w-]*\b[^<>]*>)",
+    re.IGNORECASE,
+)
+"""Where a line begins that does not go on with the one before, a row of a table or a field of JSON; around comments;
+before the frames of conversations and the tags that are not those of single words."""
 
 SAYING = (
     "answer reply respond say write print output repeat tell state begin start end finish close add append include insert "
@@ -53,6 +62,8 @@ OPENING = (
     r"you|kindly|instead)\s+(?:(?:please|only|always|never|not|now)\s+)?)"
 )
 PARTIES = r"system|assistant|user|human|ai|bot|chatbot|model|admin"
+WAYS = "do place list mark call label rate promote suggest refer replace swap remember greet decode send point make let return read ring"
+TOLD = "said told given written stated named called put quoted answered mentioned described printed returned referred made replaced withheld"
 TONGUES = "german french spanish english italian portuguese dutch russian chinese japanese latin polish"
 
 
@@ -61,22 +72,29 @@ def _any(words: str) -> str:
 
 
 SIGNS = {
-    "frame": rf'{COMMON_FRAMES}|^\W*(?:{PARTIES})\b[^:.?!\n]{{0,24}}[:\])]|"(?:role|instruction)"|^\s*#+ *(?:system|instruction|response)',
+    "frame": rf'{COMMON_FRAMES}|^\W*(?:{PARTIES})\b[^:.?!\n]{{0,24}}[:\])]|"(?:role|instruction)"|"[^"\n:]{0, 30}\b(?:assistant|ai|llm|bot|chatbot|model|agent|system|prompt)s?\b[^"\n:]{0, 30}"\s*:|^\s*#+ *(?:system|instruction|response)',
     "order": rf"{OPENING}(?:{_any(SAYING)}|{_any(LEAVING)}|{_any(PLAYING)}|let us|pay no attention)\b",
-    "named": r"\b(?:assistants?|a\.?i\.?s?|chat ?bots?|bots?|llms?|(?:language|this|the) models?|agents|gpt|you are (?:now|no longer|a|an|in|my)|from (?:now|here) on|from this point)\b",
-    "talk": r"\b(?:questions?|prompts?|instructions?|directions|users?|answers?|replies|reply|responses?|quer(?:y|ies)|asked|asks|tasks?|conversation|passages?|context|documents?|text|rules|guidelines|orders)\b",
+    "way": rf"\b(?:{_any(SAYING)}|{_any(WAYS)}|{_any(LEAVING)})\b|\b(?:saying|telling|giving|writing|stating|naming|putting|answering|replying|reading|mentioning|calling|speaking)\b|\bbe(?:ing)? (?:\w+ )?(?:{_any(TOLD)})\b",
+    "named": r"\b(?:assistants?|a\.?i\.?s?|chat ?bots?|bots?|robots?|llms?|(?:language|this|the) models?|agents|gpt|machines?|automat\w+|summari[sz]ers?|(?:virtual|digital) \w+|software|who(?:ever|soever)|those who|anyone who|you are (?:now|no longer|a|an|in|my)|from (?:now|here) on|from this point)\b",
+    "talk": r"\b(?:questions?|prompts?|instructions?|directions|directives?|users?|readers?|visitors?|customers?|answers?|answering|replies|reply|replied|responses?|outputs?|summar(?:y|ies)|quer(?:y|ies)|requests?|asked|asks|tasks?|conversation|passages?|context|documents?|text|rules|guidelines|orders)\b",
+    "notice": r"\b(?:\w+ mode|overrid\w+|until (?:further notice|told)|at once|effective immediately|as of|protocol|priority|notice|alert|warning|emergency|enabled|activated|configuration|settings|developers?|operator|admin\w*|engineer|password|passphrase|secret|code ?word|magic word|base64|rot13|backwards|machine-readable)\b",
     "you": r"\byou(?:r|rself)?\b",
     "bound": r"\b(?:only|nothing|every|all|any|whatever|always|instead|exactly|no matter|new|words?|sentence|phrase|before|unless|true|correct|right|real)\b",
     "given": rf'["“«][^"“”«»\n]{{1,80}}["”»]|(?-i:\b[A-Z]{{3,}}\b)|https?://|\b(?:in|auf) (?:{_any(TONGUES)}|capital letters)\b',
-    "foreign": r"\b(?:antwort\w*|schreib\w*|vergiss|ignorier\w*|anweisung\w*|répon\w+|ignore[zr]|oubli\w+|écri[st]\w*|consignes?|respond[ae]\b|escrib\w+|olvid\w+|instrucci\w+|scriv\w+|rispond\w+|istruzion\w+|escreva|instruç\w+|antwoord|negeer|schrijf|ответ\w*|игнор\w*|напиши)\b|指示|指令|回答|答え",
+    "foreign": r"\b(?:antwort\w*|schreib\w*|vergiss|ignorier\w*|anweisung\w*|répon\w+|ignore[zr]|oubli\w+|écri[st]\w*|consignes?|respond[ae]\b|escrib\w+|olvid\w+|instrucci\w+|scriv\w+|rispond\w+|istruzion\w+|escreva|instruç\w+|antwoord|negeer|schrijf|ответ\w*|отвеч\w*|игнор\w*|напиши\w*|забудь\w*|скажи\w*|говори\w*|вопрос\w*|pytani\w+|napisz\w*|odpowi\w+|powiedz\w*|zignoruj|vragen|vraag|vergeet|svara?|skriv|odpověz\w*|napiš\w*|yaz(?:ın)?|soru\w*|cevap\w*|frage[n]?|sag(?:en)?|nenne\w*|vergessen|ab (?:jetzt|sofort)|dites|seulement|uniquement|à partir|l.assistant|contest\w+|debes|diga|a partir de|asistente|devi|soltanto|d.ora in poi|dici|apenas|palabra|palavra|parola|pergunta|pregunta)\b|指示|指令|回答|答え|答|只|だけ|问题|質問",
 }
 """What orders to whoever answers are made of: the frame of a conversation written into the text; a
-sentence that begins with a verb of saying, leaving or playing; the assistant named; talk of the conversation; the
-reader addressed; limits; something given to be said; the same verbs in other languages."""
+sentence that begins with a verb of saying, leaving or playing; such a verb anywhere, or how a thing is to be put; the
+assistant named; talk of the conversation; notices of modes and secrets; the reader addressed; limits; something given to
+be said; the same verbs in other languages."""
 
 PATTERNS = tuple(re.compile(sign, re.IGNORECASE) for sign in SIGNS.values())
 
-GATE = frozenset({"frame", "order", "named", "talk", "foreign"})
+GATE = frozenset(SIGNS) - {"bound", "given"}
+
+MIXED = re.compile(r"[a-z][а-яѕіј]|[а-яѕіј][a-z]", re.IGNORECASE)
+LOOKALIKES = str.maketrans("аеорсухіјѕһкмтвнАВЕКМНОРСТУХІЈЅ", "aeopcyxijshkmtbhABEKMHOPCTYXIJS")
+"""Cyrillic letters that pass for Latin ones, where a word has both."""
 
 ANSWER = re.compile(r"(?:^|\?)\W*(?:(?:final |correct |right )?answer|a)\s*:", re.IGNORECASE)
 QUESTION = re.compile(r"[?:]\W*$|^\W*(?:question|q)\s*\d*\s*[:.]", re.IGNORECASE)
@@ -120,7 +138,7 @@ class Guard:
     def fit(self) -> None:
         """Read and learn the examples, which is done once and takes seconds."""
         with self._lock:
-            _ = self._weights
+            _ = self._machine
 
     def mark(self, passages: Sequence[Passage]) -> tuple[Passage, ...]:
         """The passages with the pieces of their texts that are to be withheld."""
@@ -135,35 +153,39 @@ class Guard:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
             cut = [list(units(text)) for text in new]
             scores = iter(self.scores([text[s:e] for text, spans in zip(new, cut, strict=True) for s, e in spans]))
+            judged = [[next(scores) for _ in spans] for spans in cut]
             found = {text: self._known[text] for text in texts if text in self._known}
-            for text, spans in zip(new, cut, strict=True):
-                orders = _spread([next(scores) for _ in spans])
-                found[text] = _joined(text, [*(span for span, is_order in zip(spans, orders, strict=True) if is_order), *interjected(text)])  # fmt: skip
+            for text, spans, own in zip(new, cut, judged, strict=True):
+                bar = BESIDE if max(own, default=-np.inf) > SURE else ALONE
+                orders = [span for span, score in zip(spans, own, strict=True) if score > bar]
+                found[text] = _joined(text, [*orders, *interjected(text)])
                 self._known[text] = found[text]
                 if len(self._known) > REMEMBERED:
                     self._known.popitem(last=False)
         return [found[text] for text in texts]
 
     def scores(self, texts: Sequence[str]) -> list[float]:
-        """Log odds that each sentence is an order; −∞ for one without a sign, whose vector is not computed."""
-        plain = [unicodedata.normalize("NFKC", visible(text)) for text in texts]
+        """How far each sentence is beyond the border between orders, above 0, and others.
+
+        −∞ for one without a sign, whose vector is not computed.
+        """
+        plain = [_plain(text) for text in texts]
         judged = [text for text in plain if signs(text) & GATE]
         if not judged:
             return [-np.inf] * len(texts)
         with self._lock:
-            weights, bias = self._weights
-        odds = dict(zip(judged, self._features(judged) @ weights + bias, strict=True))
-        return [float(odds.get(text, -np.inf)) for text in plain]
+            machine = self._machine
+        margins = dict(zip(judged, machine.decision_function(self._features(judged)), strict=True))
+        return [float(margins.get(text, -np.inf)) for text in plain]
 
     @cached_property
-    def _weights(self) -> tuple[NDArray[np.float64], float]:
+    def _machine(self) -> SVC:
         # Imported here because it takes a second, and a start need not wait for it.
-        from sklearn.linear_model import LogisticRegression
+        from sklearn.svm import SVC
 
         rows = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]
-        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-        model.fit(self._features([row["text"] for row in rows]), [row["is_order"] for row in rows])
-        return model.coef_[0], float(model.intercept_[0])
+        machine = SVC(C=PENALTY, gamma=GAMMA)
+        return machine.fit(self._features([row["text"] for row in rows]), [row["is_order"] for row in rows])
 
     def _features(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """(n, dimensions + signs)"""
@@ -174,6 +196,14 @@ class Guard:
 
 def signs(text: str) -> set[str]:
     return {name for name, pattern in zip(SIGNS, PATTERNS, strict=True) if pattern.search(text)}
+
+
+def _plain(text: str) -> str:
+    """As people read it: no invisible letters, none of other alphabets in a word, and names of fields as words."""
+    text = unicodedata.normalize("NFKC", visible(text))
+    if MIXED.search(text):
+        text = text.translate(LOOKALIKES)
+    return re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", text)
 
 
 def units(text: str) -> Iterator[tuple[int, int]]:
@@ -193,16 +223,6 @@ def interjected(text: str) -> Iterator[tuple[int, int]]:
     answers = [number for number, (start, end) in enumerate(lines) if ANSWER.search(text[start:end])]
     if len(answers) == 1 and answers[0] and not QUESTION.search(text[slice(*lines[answers[0] - 1])]):
         yield lines[answers[0]]
-
-
-def _spread(scores: Sequence[float]) -> list[bool]:
-    """Which are orders: those above 0, and from there on both sides as far as the scores are above `BESIDE`."""
-    orders = [score > 0 for score in scores]
-    for places in (range(1, len(scores)), range(len(scores) - 2, -1, -1)):
-        step = -places.step
-        for place in places:
-            orders[place] = orders[place] or (orders[place + step] and scores[place] > BESIDE)
-    return orders
 
 
 def _joined(text: str, spans: Sequence[tuple[int, int]]) -> Spans:
