@@ -74,7 +74,8 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         max_bytes=settings.max_document_bytes,
     )
     rerank = Reranker(settings.reranker).scores if settings.reranker else None
-    search = GuardedSearch(Retriever(library, embedder.embed, rerank), Guard(embedder.embed))
+    guard = Guard(embedder.embed, settings.embedder, settings.data_dir)
+    search = GuardedSearch(Retriever(library, embedder.embed, rerank), guard)
     retriever = SharedSearch(search, library)
     return ChatService(catalog, intake, backend, prompter, router, store, library, retriever)
 

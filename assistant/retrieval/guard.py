@@ -6,7 +6,10 @@ over their vectors and signs, fitted to the sentences in `guard.jsonl`, which we
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 import re
 import threading
 import unicodedata
@@ -128,10 +131,12 @@ class Guard:
 
     Args:
         embed: texts → vectors of unit norm.
+        embedder: what embeds, by name.
+        keep: a folder for the vectors of the examples, so that the next start need not compute them.
     """
 
-    def __init__(self, embed: Embed) -> None:
-        self._embed = embed
+    def __init__(self, embed: Embed, embedder: str = "", keep: Path | None = None) -> None:
+        self._embed, self._embedder, self._keep = embed, embedder, keep
         self._lock = threading.RLock()
         self._known: OrderedDict[str, Spans] = OrderedDict()
 
@@ -175,7 +180,7 @@ class Guard:
             return [-np.inf] * len(texts)
         with self._lock:
             machine = self._machine
-        margins = dict(zip(judged, machine.decision_function(self._features(judged)), strict=True))
+        margins = dict(zip(judged, machine.decision_function(_features(judged, self._embed(judged))), strict=True))
         return [float(margins.get(text, -np.inf)) for text in plain]
 
     @cached_property
@@ -184,14 +189,32 @@ class Guard:
         from sklearn.svm import SVC
 
         rows = [json.loads(line) for line in EXAMPLES.read_text(encoding="utf-8").splitlines()]
-        machine = SVC(C=PENALTY, gamma=GAMMA)
-        return machine.fit(self._features([row["text"] for row in rows]), [row["is_order"] for row in rows])
+        texts = [row["text"] for row in rows]
+        features = _features(texts, self._kept_vectors(texts))
+        return SVC(C=PENALTY, gamma=GAMMA).fit(features, [row["is_order"] for row in rows])
 
-    def _features(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """(n, dimensions + signs)"""
-        shown = [signs(text) for text in texts]
-        table = np.array([[name in some for name in SIGNS] for some in shown], dtype=np.float64)
-        return np.hstack([VECTOR_WEIGHT * self._embed(texts), table])
+    def _kept_vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._keep is None:
+            return self._embed(texts)
+        digest = hashlib.sha256("\0".join([self._embedder, *texts]).encode()).hexdigest()
+        place = self._keep / f"guard-{digest[:16]}.npy"
+        if place.is_file():
+            return np.asarray(np.load(place), dtype=np.float32)
+        vectors = self._embed(texts)
+        # A file that is there is whole; without one the next start takes longer, and nothing else.
+        with contextlib.suppress(OSError):
+            unfinished = place.with_suffix(f".{os.getpid()}.tmp")
+            with unfinished.open("wb") as file:
+                np.save(file, vectors)
+            unfinished.replace(place)
+        return vectors
+
+
+def _features(texts: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, dimensions + signs)"""
+    shown = [signs(text) for text in texts]
+    table = np.array([[name in some for name in SIGNS] for some in shown], dtype=np.float64)
+    return np.hstack([VECTOR_WEIGHT * vectors, table])
 
 
 def signs(text: str) -> set[str]:
