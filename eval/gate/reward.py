@@ -19,6 +19,9 @@ from eval.ask import Replies, ask_all
 from eval.gate.figures import gained_mean
 
 FIGURE = "reward"
+ACCURACY = "accuracy"
+"""What cards call the share of unseen pairs that were ranked as people did."""
+
 AT_ONCE = 64
 """Texts handed to the service in one call."""
 
@@ -103,18 +106,25 @@ async def by_reward(
 
 
 def doubt(judge: Path) -> str | None:
-    """Why a reward adapter is no judge: of the votes held out of its training it was not surely right on more than half,
-    by the exact 95 % interval (Clopper and Pearson 1934), which takes the votes for independent. None where it was, and
-    where the folder's card tells of no such votes.
+    """Why a reward adapter is no judge: it is not known to be right on more than half of unseen votes.
+
+    What tells is an accuracy on its card (`python -m eval.record`) whose 95 % interval lies above one half. Where there
+    is none, the votes held out of its training do, by their exact interval (Clopper and Pearson 1934), which takes
+    them for independent. None where either is enough, and where the folder's card tells of neither.
 
     A reward model learns from votes at random as well, and tuning follows it: its own word says nothing of people then.
     """
     try:
-        told = json.loads((judge / CARD_FILE).read_text(encoding="utf-8"))["training"]["report"]
-        accuracy, count = told["validation_accuracy"], told["validation_examples"]
-    except (FileNotFoundError, KeyError):
+        card = json.loads((judge / CARD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
-    right = round(accuracy * count)
+    if any(score["metric"] == ACCURACY and score["low"] > 0.5 for score in card.get("scores", ())):
+        return None
+    told = (card.get("training") or {}).get("report") or {}
+    if "validation_accuracy" not in told or "validation_examples" not in told:
+        return None
+    count = told["validation_examples"]
+    right = round(told["validation_accuracy"] * count)
     interval = binomtest(right, count).proportion_ci()
     if interval.low > 0.5:
         return None

@@ -230,6 +230,16 @@ def test_a_judge_that_tells_of_no_votes_is_taken_at_its_word(tmp_path: Path) -> 
     assert doubt(tmp_path) is None
 
 
+def test_more_unseen_pairs_on_its_card_speak_for_a_judge(tmp_path: Path) -> None:
+    write_record(tmp_path, 0.58, 75)
+    assert doubt(tmp_path) is not None
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    for low, is_enough in ((0.49, False), (0.54, True)):
+        score = {"metric": "accuracy", "value": 0.58, "low": low, "high": 0.63}
+        (tmp_path / "card.json").write_text(json.dumps({**card, "scores": [score]}), encoding="utf-8")
+        assert (doubt(tmp_path) is None) is is_enough
+
+
 def test_what_only_a_coin_likes_better_stays_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_record(place / "adapters/judge", 0.5, 24)
     monkeypatch.setattr("eval.gate.gate.by_reward", _likes)
