@@ -57,7 +57,9 @@ class ContestantPicker:
                 names, value=favourite(statuses), label="Adapter", min_width=160, elem_id="compare-adapter"
             )
             # What it shows and hides is left to the stylesheet, so that it waits for no server.
-            self.more = gr.Checkbox(label="All settings", min_width=130, scale=0, elem_id="compare-all-settings")
+            self.more = gr.Checkbox(
+                label="All settings", interactive=True, min_width=130, scale=0, elem_id="compare-all-settings"
+            )
         self.rows: list[Any] = []
         self.mores: list[Any] = []
         self.fields: list[Any] = []
