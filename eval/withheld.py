@@ -7,7 +7,6 @@ too many.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from assistant.errors import EvaluationError
 from assistant.retrieval.embedder import Embedder
 from assistant.retrieval.guard import Guard, units
 from assistant.settings import load_settings
+from assistant.training.data import sample
 from eval.command import Result, add_common, read_rows, run_command
 
 
@@ -39,9 +39,7 @@ async def measure(options: argparse.Namespace) -> Result:
     for source in options.data:
         field, _, path = source.partition("=")
         texts = sorted({str(row[field]) for row in read_rows(Path(path), [field])})
-        if options.limit is not None and options.limit < len(texts):
-            texts = random.Random(options.seed).sample(texts, options.limit)
-        files[source] = count(guard, texts)
+        files[source] = count(guard, sample(texts, options.limit, options.seed))
     return {"embedder": embedder, "files": files}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,16 @@ def asked(question: str = "two plus two", **changes: object) -> ComparisonReques
 
 async def collect(stream):
     return [event async for event in stream]
+
+
+def hold_until_all_are_there(backend, monkeypatch, count):
+    """The store's commits come one after another; tiny answers would be over before the last is asked."""
+    barrier, generate = asyncio.Barrier(count), backend.generate
+
+    async def held(generation):
+        await barrier.wait()
+        async with aclosing(generate(generation)) as items:
+            async for item in items:
+                yield item
+
+    monkeypatch.setattr(backend, "generate", held)

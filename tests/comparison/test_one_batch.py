@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import aclosing
-
 import pytest
 
 from assistant.backends.local import LocalBackend
@@ -13,7 +10,7 @@ from assistant.comparison.comparator import Comparator
 from assistant.comparison.request import ComparisonRequest, Contestant, FewShot
 from assistant.messages import BestOf, Decoding, Done
 from tests import tiny
-from tests.comparison.conftest import collect
+from tests.comparison.conftest import collect, hold_until_all_are_there
 from tests.engine.test_reward import write_reward
 from tests.fakes import ListRetriever, fake_service
 
@@ -53,19 +50,6 @@ def forget(engine):
     for slot in engine.scheduler.slots.slots:
         slot.key, slot.tokens = None, []  # what was answered before would be found again
     engine.batch_rows.clear()
-
-
-def hold_until_all_are_there(backend, monkeypatch, count):
-    """The store's commits come one after another; tiny answers would be over before the last is asked."""
-    barrier, generate = asyncio.Barrier(count), backend.generate
-
-    async def held(generation):
-        await barrier.wait()
-        async with aclosing(generate(generation)) as items:
-            async for item in items:
-                yield item
-
-    monkeypatch.setattr(backend, "generate", held)
 
 
 async def test_all_columns_share_steps_and_each_answers_as_it_would_alone(service, comparisons, monkeypatch):

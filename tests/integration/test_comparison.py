@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from assistant.backends.local import LocalBackend
 from assistant.build import build_comparisons, build_service, build_store
 from assistant.comparison.events import ColumnEvent, ComparisonDone, ComparisonStarted
 from assistant.comparison.questions import read_questions
@@ -19,6 +18,7 @@ from assistant.feedback.votes import Ranking, VoteStore
 from assistant.messages import Decoding, Done, Part, PartStarted, Retrieval, TextDelta
 from assistant.service import ChatService
 from assistant.settings import load_settings
+from tests.comparison.conftest import hold_until_all_are_there
 
 pytestmark = pytest.mark.slow
 
@@ -83,19 +83,6 @@ async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
             await asyncio.sleep(0.02)
 
 
-def hold_until_all_are_there(backend: LocalBackend, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short answers could be over before the store has written down the last column."""
-    barrier, generate = asyncio.Barrier(size), backend.generate
-
-    async def held(generation):
-        await barrier.wait()
-        async with aclosing(generate(generation)) as items:
-            async for item in items:
-                yield item
-
-    monkeypatch.setattr(backend, "generate", held)
-
-
 async def test_each_column_of_one_mixed_batch_is_what_its_request_gets_alone(service, monkeypatch):
     comparator, _ = build_comparisons(service, service.store)
     alone: list[Part] = []
@@ -108,7 +95,7 @@ async def test_each_column_of_one_mixed_batch_is_what_its_request_gets_alone(ser
     for slot in engine.scheduler.slots.slots:
         slot.key, slot.tokens = None, []  # what they left would be found again
     engine.batch_rows.clear()
-    hold_until_all_are_there(service.backend, len(alone), monkeypatch)
+    hold_until_all_are_there(service.backend, monkeypatch, len(alone))
     started, *events, ended = await collect(comparator.run(ALL_MODES, "ann"))
     assert isinstance(started, ComparisonStarted) and started.order == (0, 1, 2, 3, 4)
     assert isinstance(ended, ComparisonDone)
