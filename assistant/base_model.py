@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from transformers import (
@@ -25,6 +25,8 @@ from assistant.errors import BaseModelError
 
 log = logging.getLogger(__name__)
 
+Device = Literal["auto", "cpu", "cuda"]
+PROCESSOR = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HUB_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.txt")
 
@@ -41,17 +43,19 @@ class Base:
     stop_ids: frozenset[int]
 
 
-def load_base(base: str, dtype: Literal["auto", "float32", "bfloat16"], data_dir: Path) -> Base:
+def load_base(base: str, dtype: Literal["auto", "float32", "bfloat16"], data_dir: Path, device: Device = "cpu") -> Base:
     """Find, load and freeze the base.
 
     Args:
         base: an installed weight package, a local folder, a local .gguf file, or a hub id.
         dtype: type of the parameters in memory.
         data_dir: a .gguf base is kept dequantised under it after the first load.
+        device: where the parameters lie.
 
     Raises:
-        BaseModelError: nothing is found under that name, or it is no decoder-only chat model.
+        BaseModelError: nothing is found under that name, it is no decoder-only chat model, or the device is not there.
     """
+    place = resolve_device(device)
     source = find_base(base)
     digest = source_digest(source)
     folder = dequantised(source, digest, data_dir) if source.suffix == ".gguf" else source
@@ -59,27 +63,41 @@ def load_base(base: str, dtype: Literal["auto", "float32", "bfloat16"], data_dir
     if config.is_encoder_decoder:
         raise BaseModelError(f"base {base!r} is an encoder-decoder ({config.model_type}); allowed: decoder-only models")
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=resolve_dtype(dtype))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=resolve_dtype(dtype, place))
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise BaseModelError(f"base {base!r} cannot be loaded from {folder}: {error}") from error
     if tokenizer.chat_template is None:
         raise BaseModelError(f"base {base!r} has no chat template; allowed: models whose tokenizer carries one")
-    model.eval().requires_grad_(False)
+    cast(torch.nn.Module, model).eval().requires_grad_(False).to(place)
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     if context is None:
         raise BaseModelError(f"base {base!r} ({config.model_type}) states no max_position_embeddings")
     return Base(base, digest, model, tokenizer, context, _stop_ids(model, tokenizer))
 
 
-def resolve_dtype(dtype: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:
+def resolve_device(device: Device) -> torch.device:
+    """`auto` is the GPU that PyTorch can use, else the processor.
+
+    Raises:
+        BaseModelError: a GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if device == "cuda" and not has_gpu:
+        raise BaseModelError("device 'cuda': PyTorch sees no GPU here; allowed: cpu, or auto")
+    return torch.device("cuda" if has_gpu and device != "cpu" else "cpu")
+
+
+def resolve_dtype(dtype: Literal["auto", "float32", "bfloat16"], device: torch.device = PROCESSOR) -> torch.dtype:
     if dtype == "auto":
-        return torch.bfloat16 if has_bfloat16() else torch.float32
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
     return DTYPES[dtype]
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware; in software it is slower than float32."""
+def has_bfloat16(device: torch.device = PROCESSOR) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; in software it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     # The public torch API has no such question; the private one is the only one there is (torch 2.13).
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 

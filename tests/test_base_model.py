@@ -117,5 +117,12 @@ def test_the_parameter_digest_sees_a_single_changed_number(folder):
 
 def test_auto_takes_bfloat16_where_the_processor_has_it(monkeypatch):
     assert resolve_dtype("auto") == (torch.bfloat16 if has_bfloat16() else torch.float32)
-    monkeypatch.setattr(base_model, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(base_model, "has_bfloat16", lambda device: False)
     assert resolve_dtype("auto") == torch.float32
+
+
+def test_a_gpu_that_is_not_there_is_named(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert load_base(str(folder), "float32", tmp_path, "auto").model.device.type == "cpu"
+    with pytest.raises(BaseModelError, match="device 'cuda': PyTorch sees no GPU here; allowed: cpu, or auto"):
+        load_base(str(folder), "float32", tmp_path, "cuda")

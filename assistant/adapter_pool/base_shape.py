@@ -31,7 +31,7 @@ class BaseShape:
     Attributes:
         features: (in, out) by the name of each linear layer.
         hidden: width of an embedding.
-        dtype: the type that adapters are kept in.
+        dtype, device: the type that adapters are kept in, and where.
         kv: see `kv_shapes`.
     """
 
@@ -41,21 +41,22 @@ class BaseShape:
         self.features = {name: features(layer) for name, layer in self._layers.items()}
         self.hidden = base.model.get_input_embeddings().get_parameter("weight").shape[1]
         self.dtype = base.model.dtype
+        self.device = base.model.device
         self.kv = kv_shapes(base.model)
 
     def weight(self, name: str) -> Tensor:
-        """A layer's weight as (out, in), float32."""
+        """A layer's weight as (out, in), float32, on the processor."""
         layer = self._layers[name]
-        weight = layer.get_parameter("weight").detach().float()
+        weight = layer.get_parameter("weight").detach().float().cpu()
         return weight.T if isinstance(layer, Conv1D) else weight
 
     def bias(self, name: str) -> Tensor | None:
-        """A layer's bias, (out,), float32."""
+        """A layer's bias, (out,), float32, on the processor."""
         bias = getattr(self._layers[name], "bias", None)
-        return None if bias is None else bias.detach().float()
+        return None if bias is None else bias.detach().float().cpu()
 
     def keep(self, tensor: Tensor) -> Tensor:
-        """The tensor in the type of the base, contiguous and in memory of its own.
+        """The tensor in the type of the base and where the base is, contiguous and in memory of its own.
 
         Raises:
             AdapterBroken: a value does not fit the type of the base.
@@ -63,7 +64,7 @@ class BaseShape:
         kept = tensor.to(self.dtype).contiguous()
         if not torch.isfinite(kept).all():
             raise AdapterBroken(f"a value is beyond what the base's {self.dtype} can hold")
-        return kept
+        return kept.to(self.device)
 
     def sort(self, tensors: dict[str, Tensor], kind: str, *parts: str) -> dict[str, dict[str, Tensor]]:
         """A file's tensors by layer and part, float32.

@@ -41,7 +41,7 @@ class MixedAdapters:
         self._layers = {name: MixedLinear(module, packs) for name, module in self._modules.items()}
         head = model.get_output_embeddings()
         self._head = next((name for name, module in self._modules.items() if module is head), None)
-        self._pack = Pack({})
+        self._pack = Pack({}, model.device)
         for name, module in self._modules.items():
             module.forward = self._layers[name]
 
@@ -55,7 +55,7 @@ class MixedAdapters:
         """
         # The packed set is kept while it covers the step: rows that leave cost no repacking.
         if not adapters.keys() <= self._pack.adapters.keys():
-            self._pack = Pack(adapters)
+            self._pack = Pack(adapters, picked.device)
             for name, layer in self._layers.items():
                 layer.packed = self._pack.layer(name)
         groups = self._pack.groups(rows) if adapters else []
@@ -71,9 +71,14 @@ class MixedAdapters:
 
 
 class Pack:
-    """Adapters side by side: each has columns for its low-rank products and bottlenecks, and an entry for its vectors."""
+    """Adapters side by side: each has columns for its low-rank products and bottlenecks, and an entry for its vectors.
 
-    def __init__(self, adapters: Mapping[str, AdapterWeights]) -> None:
+    Args:
+        device: where the adapters are, and the rows that will have them.
+    """
+
+    def __init__(self, adapters: Mapping[str, AdapterWeights], device: torch.device) -> None:
+        self._device = device
         self.adapters = dict(adapters)
         self._ranks = _spans({digest: weights.rank for digest, weights in adapters.items()})
         self._widths = _spans({digest: weights.width for digest, weights in adapters.items()})
@@ -109,11 +114,12 @@ class Pack:
 
     def _decoding(self, owners: list[str | None]) -> Group:
         has_entry = any(owner in self._entries for owner in owners)
-        widths = _columns(self._widths, owners)
+        widths = _columns(self._widths, owners, self._device)
+        entries = [self._entries.get(owner or "", 0) for owner in owners]
         return Group(
             rows=slice(0, len(owners)),
-            ranks=_columns(self._ranks, owners),
-            entries=torch.tensor([self._entries.get(owner or "", 0) for owner in owners]) if has_entry else None,
+            ranks=_columns(self._ranks, owners, self._device),
+            entries=torch.tensor(entries, device=self._device) if has_entry else None,
             widths=widths,
             curves=self._curves(widths),
         )
@@ -187,7 +193,7 @@ def _beside(spans: Mapping[str, slice], parts: Mapping[str, Tensor]) -> Tensor:
     return packed
 
 
-def _columns(spans: Mapping[str, slice], owners: list[str | None]) -> Columns | None:
+def _columns(spans: Mapping[str, slice], owners: list[str | None], device: torch.device) -> Columns | None:
     """What decoding rows use together, each masked to its own."""
     own = [spans.get(owner or "") for owner in owners]
     used = [span for span in own if span is not None]
@@ -198,4 +204,4 @@ def _columns(spans: Mapping[str, slice], owners: list[str | None]) -> Columns | 
     for i, span in enumerate(own):
         if span is not None:
             mask[i, span.start - whole.start : span.stop - whole.start] = False
-    return Columns(whole, mask)
+    return Columns(whole, mask.to(device))

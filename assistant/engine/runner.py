@@ -55,9 +55,9 @@ class Runner:
         """One forward pass.
 
         Returns:
-            Logits after each row that samples, (sampling rows, vocabulary), float32, in the order of `rows`; for
-            each sequence, by its id, whose prompt is scored here, (`Row.foretold`, vocabulary); and for each that a
-            reward adapter has read to its end, by its id, the reward.
+            Logits after each row that samples, (sampling rows, vocabulary), float32, on the processor, in the order
+            of `rows`; for each sequence, by its id, whose prompt is scored here, (`Row.foretold`, vocabulary); and for
+            each that a reward adapter has read to its end, by its id, the reward.
         """
         # Decoding rows first and by slot, so that neighbours share their attention.
         order = sorted(range(len(rows)), key=lambda i: (rows[i].count > 1, rows[i].sequence.slot))
@@ -102,7 +102,8 @@ class Runner:
             logits_to_keep=picked,
             layout=layout,
         )
-        return output.logits[0].float()
+        # Picking is a few short operations on each row: many small steps, for which a GPU is the wrong place.
+        return output.logits[0].float().cpu()
 
     def _keep_hidden(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self._hidden = inputs[0]
@@ -110,7 +111,7 @@ class Runner:
     def _rewards(self, sequences: list[Sequence], ends: list[int]) -> dict[int, float]:
         """r = h · w with h the hidden state of the last token, as transformers' classifiers have it."""
         return {
-            sequence.id: float(self._hidden[0, end].float() @ sequence.lease.weights.head)
+            sequence.id: float(self._hidden[0, end].float().cpu() @ sequence.lease.weights.head)
             for sequence, end in zip(sequences, ends, strict=True)
             if sequence.lease is not None and sequence.lease.weights.head is not None
         }

@@ -97,9 +97,9 @@ def fine_tune(
     adapted = adapt(base, recipe, settings.rank, task, kinds, steps)
     if start is not None:
         start_from(adapted, start)
+    if isinstance(adapted.model, PeftModel):
+        fuse_lora(adapted.model)
     if not torch.cuda.is_available():
-        if isinstance(adapted.model, PeftModel):
-            fuse_lora(adapted.model)
         fuse_attention(adapted.model)
     trained, everything = adapted.counts
     log.info("%d of %d parameters are trained (%.3f %%)", trained, everything, 100 * trained / everything)

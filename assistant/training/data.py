@@ -27,7 +27,7 @@ G = TypeVar("G", bound=Grouped)
 
 HUB = "hub:"
 MADE = "made:prescriptions"
-MADE_COUNT = 600
+MADE_COUNT = 2000
 
 
 @dataclass(frozen=True)

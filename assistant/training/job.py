@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from assistant.base_model import Base, load_base, resolve_dtype
+from assistant.base_model import Base, load_base, resolve_device, resolve_dtype
 from assistant.catalog import WEIGHTS_FILE, Card
 from assistant.errors import SettingsError
 from assistant.prompt import Prompter
@@ -71,7 +71,9 @@ def train(options: Namespace, command: str) -> Path:
     kinds = sorted({item.kind.name for item in items})
     weights = _weights(options.weights, kinds)
     targets = _targets(options, recipe, kinds, settings)
-    dtype = cast(Type, str(resolve_dtype(options.dtype or settings.dtype)).removeprefix("torch."))
+    dtype = cast(
+        Type, str(resolve_dtype(options.dtype or settings.dtype, resolve_device("auto"))).removeprefix("torch.")
+    )
     # What is trained of the base itself lies in float32, whatever it is computed in.
     base = load_base(settings.base, "float32" if recipe.changes_base else dtype, settings.data_dir)
     corpus = _corpus(options, items, task, base, rank if recipe.is_soft_prompt else 0)

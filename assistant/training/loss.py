@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assistant.training.packing import IGNORED
+from assistant.training.packing import IGNORED, visible
 
 Batch = dict[str, Tensor]
 
@@ -25,7 +25,7 @@ def answer_loss(model: Any, batch: Batch) -> Tensor:
     Args:
         model: the base, alone or with its adapter.
         batch: labels (N, T), IGNORED where nothing is to be predicted, weights (N, T) or none for one each,
-            and the model's own inputs.
+            the model's own inputs, and for packed rows trunks and branches in place of an attention mask.
     """
     logits, columns = _answer_logits(model, batch)
     labels = batch["labels"][:, columns + 1].flatten()
@@ -48,9 +48,10 @@ def row_losses(model: Any, batch: Batch) -> Tensor:
 def _answer_logits(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """(logits (N × C, vocabulary) in float32, the C columns after which a row continues with an answer token)."""
     labels = batch["labels"]
-    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "weights")}
-    if (sees := inputs["attention_mask"]).dtype == torch.bool:
-        dtype = next(model.parameters()).dtype
+    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "weights", "trunks", "branches")}
+    if "trunks" in batch:
+        # Made where the model is: it is as large as the square of the row.
+        sees, dtype = visible(batch["trunks"], batch["branches"]), next(model.parameters()).dtype
         inputs["attention_mask"] = torch.zeros_like(sees, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)
     columns = (labels[:, 1:] != IGNORED).any(dim=0).nonzero().squeeze(-1)
     config = getattr(model, "active_peft_config", None)

@@ -70,13 +70,13 @@ def plan_rows(examples: Sequence[Example], row_tokens: int, seed: int) -> list[l
 
 
 def pack(row: Sequence[Tree], weights: Mapping[str, float] | None = None) -> dict[str, torch.Tensor]:
-    """One row of T tokens as a batch of one.
+    """One row of T tokens as a batch of one; `visible` says what its tokens see.
 
     Args:
         weights: by kind, how much its answers count; 1 for others.
 
-    Returns input_ids, position_ids, labels of shape (1, T), and attention_mask of shape (1, 1, T, T),
-    true where the query (third axis) may see the key (fourth); with `weights` also these, (1, T).
+    Returns input_ids, position_ids, labels, and the numbers of trunks and branches, all (1, T); with `weights` also
+    these, (1, T).
     """
     ids: list[int] = []
     positions: list[int] = []
@@ -100,15 +100,33 @@ def pack(row: Sequence[Tree], weights: Mapping[str, float] | None = None) -> dic
             count += 1
             own = (*example.prompt[tree.trunk :], *example.answer)
             add(own, tree.trunk, len(example.answer), number, count, example.kind)
-    trunk, branch = torch.tensor(trunks), torch.tensor(branches)
-    sees = (trunk[:, None] == trunk) & ((branch[:, None] == branch) | (branch == 0))
     batch = {
         "input_ids": torch.tensor([ids]),
         "position_ids": torch.tensor([positions]),
         "labels": torch.tensor([labels]),
-        "attention_mask": sees.tril()[None, None],
+        "trunks": torch.tensor([trunks]),
+        "branches": torch.tensor([branches]),
     }
     return batch if weights is None else {**batch, "weights": torch.tensor([scales])}
+
+
+def stack(rows: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Packed rows as one batch (N, T), the shorter ones padded on the right with tokens of a trunk of their own."""
+    blank = {"labels": IGNORED, "trunks": -1, "branches": -1}
+    width = max(row["input_ids"].shape[1] for row in rows)
+
+    def padded(name: str, tensor: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(tensor, (0, width - tensor.shape[1]), value=blank.get(name, 0))
+
+    return {name: torch.cat([padded(name, row[name]) for row in rows]) for name in rows[0]}
+
+
+def visible(trunks: torch.Tensor, branches: torch.Tensor) -> torch.Tensor:
+    """(N, 1, T, T), true where the query (third axis) may see the key (fourth): its trunk and its own branch, up to
+    itself. Both arguments are (N, T), a trunk's own tokens being branch 0."""
+    same_trunk = trunks[:, :, None] == trunks[:, None, :]
+    same_branch = (branches[:, :, None] == branches[:, None, :]) | (branches[:, None, :] == 0)
+    return (same_trunk & same_branch).tril()[:, None]
 
 
 def batches(examples: Sequence[Example], row_tokens: int, seed: int) -> Iterator[list[Example]]:

@@ -9,7 +9,7 @@ from typing import Any
 from assistant.training.data import Example
 from assistant.training.loss import Batch
 from assistant.training.mixture import in_stages
-from assistant.training.packing import batches, pack, pad, plan_rows
+from assistant.training.packing import batches, pack, pad, plan_rows, stack
 
 
 class Rows(Sequence[Batch]):
@@ -45,6 +45,14 @@ class Rows(Sequence[Batch]):
         if self._pad_id is None:
             return pack(part, self._weights)
         return pad(part, self._pad_id, self._weights, self._kinds)
+
+    @property
+    def are_packed(self) -> bool:
+        return self._pad_id is None
+
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """These rows for one forward pass; several only where rows are packed."""
+        return self[numbers[0]] if len(numbers) == 1 else stack([self[number] for number in numbers])
 
     @property
     def tokens(self) -> int:

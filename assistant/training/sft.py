@@ -131,13 +131,15 @@ def train_phase(
     """
     steps = settings.steps(len(rows), epochs)
     eval_steps = max(1, steps // (4 if settings.patience is None else 10))
+    # A processor is busy with one row; a GPU takes the rows of a step in one pass.
+    stacked = settings.accumulate if torch.cuda.is_available() and rows.are_packed else 1
     patience = settings.patience if validation is not None else None
     patient = patience is not None
     arguments = SFTConfig(
         output_dir=str(folder),
-        per_device_train_batch_size=1,
+        per_device_train_batch_size=stacked,
         per_device_eval_batch_size=1,
-        gradient_accumulation_steps=settings.accumulate,
+        gradient_accumulation_steps=settings.accumulate // stacked,
         max_steps=steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup" if settings.scheduler == "constant" else settings.scheduler,
@@ -175,7 +177,7 @@ def train_phase(
         train_dataset=tables[0],
         eval_dataset=None if validation is None else tables[1],
         processing_class=tokenizer,
-        data_collator=lambda items: parts[items[0]["part"]][items[0]["row"]],
+        data_collator=lambda items: parts[items[0]["part"]].batch([item["row"] for item in items]),
         callbacks=[progress, *([EarlyStoppingCallback(patience)] if patience is not None else [])],
     )
     trainer.remove_callback(PrinterCallback)

@@ -12,13 +12,17 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from assistant.catalog import CARD_FILE
 from assistant.errors import EvaluationError, SwapboardError
+from assistant.settings import load_settings
+from assistant.training.options import positive
 from assistant.training.provenance import commit, today
 from eval.command import write
 from eval.study.data import prepare
@@ -51,28 +55,46 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scale", choices=sorted(SCALES), default="small")
     parser.add_argument("--chapters", nargs="+", choices=sorted({t.chapter for t in trials(SCALES["small"])}))
     parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of data, adapters and results")
+    parser.add_argument(
+        "--jobs", type=positive(int), default=1, help="trials at the same time; for a GPU, or many cores"
+    )
     parser.add_argument("--report", action="store_true", help="write docs/study.md from the results there are")
     return parser.parse_args(arguments)
 
 
 def study(options: argparse.Namespace) -> None:
-    """Every trial of the chapters, one after another.
+    """Every trial of the chapters, `jobs` at a time.
 
     Raises:
         DataError: the public data is absent or wrong.
-        EvaluationError: a trial failed; its log is named. Results before it are kept.
+        EvaluationError: trials failed; their logs are named. The others have been done.
     """
     scale = SCALES[options.scale]
     place = options.out / scale.name
     prepare(options.source, place / "data", scale)
     chosen = [trial for trial in trials(scale) if not options.chapters or trial.chapter in options.chapters]
-    for number, trial in enumerate(chosen, start=1):
+    # Trials that train the same wait for the one that does.
+    locks = {trial.key: threading.Lock() for trial in chosen}
+
+    def settle(number: int, trial: Trial) -> None:
         path = trial.result(place)
         if path.is_file():
-            continue
-        log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
-        result = perform(place, trial)
-        write(path, result)
+            return
+        with locks[trial.key]:
+            log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
+            write(path, perform(place, trial))
+
+    failures = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for done in as_completed([pool.submit(settle, number, trial) for number, trial in enumerate(chosen, start=1)]):
+            if isinstance(failure := done.exception(), SwapboardError):
+                log.error("%s", failure)
+                failures.append(str(failure))
+            elif failure is not None:
+                pool.shutdown(cancel_futures=True)
+                raise failure
+    if failures:
+        raise EvaluationError(f"{len(failures)} trials failed: {'; '.join(failures)}")
 
 
 def perform(place: Path, trial: Trial) -> dict[str, Any]:
@@ -109,7 +131,7 @@ def measure(place: Path, trial: Trial, folder: Path, task: str, kind: str | None
     """The metrics of one held-out file; equal trials measure it once."""
     out = place / "measured" / trial.key / f"{kind or task}.json"
     if not out.is_file():
-        command = ["eval.run", "--task", task, "--out", str(out)]
+        command = ["eval.run", "--task", task, "--concurrency", str(load_settings().max_batch), "--out", str(out)]
         if kind is not None:
             command += ["--data", str(place / "data" / f"{kind}_held_out.jsonl")]
         environment = {"SWAPBOARD_ADAPTERS_DIR": str(place / "adapters")}

@@ -37,6 +37,18 @@ CONCLUSION_SHOTS = (
     (RESEARCH_SHOTS[0][0], "Yoga classes reduce chronic back pain more than written advice does."),
     (RESEARCH_SHOTS[1][0], "Vitamin C taken every day does not prevent colds in children."),
 )
+VERDICT_SHOTS = tuple(
+    ({"long_answer": conclusion, "question": record["question"]}, label)
+    for (record, label), conclusion in zip(
+        RESEARCH_SHOTS,
+        (
+            "Yoga classes reduce chronic back pain more than written advice does.",
+            "Vitamin C taken every day does not prevent colds in children.",
+            "The new drug may help some patients, but larger trials are needed.",
+        ),
+        strict=True,
+    )
+)
 HEALTH_SHOTS = (
     (
         {"question": "What causes iron deficiency anaemia?"},
@@ -74,6 +86,17 @@ def one_word(record: Record) -> str:
 
 def verdict(record: Record) -> str:
     return f"{record['context']}\n\n{record['question']}\nAnswer (yes, no or maybe):"
+
+
+def concluded(record: Record) -> str:
+    return (
+        f"Conclusion of a study: {record['long_answer']}\n\nQuestion: {record['question']}\n\n"
+        "Answer the question with one word: yes, no or maybe."
+    )
+
+
+def sums_up(record: Record) -> str:
+    return f"{record['long_answer']}\n\n{record['question']}\nAnswer (yes, no or maybe):"
 
 
 def conclude(record: Record) -> str:
@@ -158,6 +181,16 @@ MEDICAL = Task(
             ),
             max_tokens=128,
             repetition_penalty=1.1,
+        ),
+        Measured(
+            medical.VERDICT,
+            Label(medical.VERDICTS),
+            (
+                Prompt("one-word", "prompt", ask(concluded)),
+                Prompt("verdict", "prompt", ask(sums_up)),
+                Prompt("turns-one-word", "few-shot", ask(concluded, VERDICT_SHOTS)),
+            ),
+            max_tokens=24,
         ),
         Measured(
             medical.HEALTH,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assistant.adapter_pool.loader import Loader
 from assistant.adapter_pool.pool import AdapterPool
-from assistant.base_model import Base, load_base
+from assistant.base_model import Base, Device, load_base
 from assistant.catalog import Adapter, read_adapter
 from assistant.engine.engine import Engine
 from assistant.engine.runner import Runner
@@ -42,9 +42,15 @@ class Bench:
     """An engine over a base folder, stepped by hand."""
 
     def __init__(
-        self, base: Path | Base, max_batch: int = 8, prefill_chunk: int = 16, slots: int = 8, **limits: int
+        self,
+        base: Path | Base,
+        max_batch: int = 8,
+        prefill_chunk: int = 16,
+        slots: int = 8,
+        device: Device = "cpu",
+        **limits: int,
     ) -> None:
-        self.base = base if isinstance(base, Base) else load_base(str(base), "float32", Path("unused"))
+        self.base = base if isinstance(base, Base) else load_base(str(base), "float32", Path("unused"), device)
         loader = Loader(self.base)
         self.pool = AdapterPool(loader.load, loader.size_of, limits.pop("pool_bytes", 1 << 28))
         self.runner = Runner(self.base, slots, limits.pop("length", 512))

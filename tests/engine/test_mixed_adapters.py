@@ -126,7 +126,7 @@ def huge(part: Any) -> Any:
 
 
 def test_a_batch_of_lora_alone_carries_nothing_for_the_other_types(zoo):
-    pack = Pack({"lora": zoo.weights["lora"]})
+    pack = Pack({"lora": zoo.weights["lora"]}, torch.device("cpu"))
     layer = pack.layer("model.layers.0.self_attn.q_proj")
     assert layer.low_rank is not None
     assert layer.gain is layer.scale is layer.shift is layer.bottleneck is None
@@ -136,7 +136,7 @@ def test_a_batch_of_lora_alone_carries_nothing_for_the_other_types(zoo):
 
 def test_neighbouring_bottlenecks_of_one_non_linearity_are_computed_in_one_go(zoo):
     relu, gelu = zoo.weights["relu"], zoo.weights["gelu"]
-    pack = Pack({"a": relu, "b": relu, "c": gelu})
+    pack = Pack({"a": relu, "b": relu, "c": gelu}, torch.device("cpu"))
     (group,) = pack.groups([("c", 1), ("a", 1), ("b", 1)])
     assert [part for part, _ in group.curves] == [slice(0, 6), slice(6, 11)]
     (group,) = pack.groups([("c", 1), ("b", 1)])

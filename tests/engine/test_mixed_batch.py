@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 import pytest
+import torch
 from peft import PeftConfig
 
 from assistant.base_model import load_base, parameters_digest
@@ -69,9 +70,14 @@ def test_adapters_differ_from_the_base_and_from_each_other(zoo):
     assert len(set(answers.values())) == len(answers), answers
 
 
-def test_every_row_of_a_mixed_batch_equals_peft_alone(zoo):
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
+)
+def test_every_row_of_a_mixed_batch_equals_peft_alone(zoo, device):
     base, adapters = zoo
-    bench = Bench(base, max_batch=24, slots=24)
+    bench = Bench(base, max_batch=24, slots=24, device=device)
+    assert bench.base.model.device.type == device
     names = [None, *adapters]
     answers = [
         (name, prompt, bench.submit(prompt, adapters.get(name), NEW_TOKENS))

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from assistant.training.data import Example
 from assistant.training.loss import answer_loss
-from assistant.training.packing import IGNORED, batches, common_tokens, pack, pad, plan_rows
+from assistant.training.packing import IGNORED, batches, common_tokens, pack, pad, plan_rows, stack, visible
 from tests.tiny import lora_config, soft_config, write_base
 
 EXAMPLES = [
@@ -42,7 +42,9 @@ def test_packed_tokens_see_their_trunk_and_their_own_branch_only() -> None:
     assert ids in ([1, 2, *first, *second], [1, 2, *second, *first])
     assert row["position_ids"][0].tolist() == [0, 1, 2, 3, 2, 3]
     assert row["labels"][0].tolist() == [IGNORED, IGNORED, IGNORED, ids[3], IGNORED, ids[5]]
-    assert row["attention_mask"][0, 0, 4].tolist() == [True, True, False, False, True, False]
+    sees = visible(row["trunks"], row["branches"])
+    assert sees.shape == (1, 1, 6, 6)
+    assert sees[0, 0, 4].tolist() == [True, True, False, False, True, False]
 
 
 def test_packed_loss_is_the_loss_of_the_examples_one_by_one(tmp_path: Path) -> None:
@@ -55,6 +57,27 @@ def test_packed_loss_is_the_loss_of_the_examples_one_by_one(tmp_path: Path) -> N
         padded = answer_loss(model, pad(EXAMPLES, 256)).item()
     assert packed == pytest.approx(sum(alone), rel=1e-4)
     assert padded == pytest.approx(sum(alone), rel=1e-4)
+
+
+def test_rows_of_unlike_length_in_one_pass_give_the_same_loss_and_gradient(tmp_path: Path) -> None:
+    base = AutoModelForCausalLM.from_pretrained(write_base(tmp_path / "base"))
+    torch.manual_seed(0)
+    model = get_peft_model(base, lora_config(init_lora_weights=False))
+    rows = [pack(row, {"": 2.0}) for row in plan_rows(EXAMPLES, row_tokens=26, seed=0)]
+    assert len(rows) > 2 and len({row["input_ids"].shape[1] for row in rows}) > 1
+
+    def gradients() -> list[torch.Tensor]:
+        found = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+        model.zero_grad()
+        return found
+
+    one_by_one = sum(answer_loss(model, row) for row in rows)
+    one_by_one.backward()
+    expected = gradients()
+    together = answer_loss(model, stack(rows))
+    together.backward()
+    assert together.item() == pytest.approx(one_by_one.item(), rel=1e-4)
+    torch.testing.assert_close(gradients(), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["prompt", "ptuning", "prefix"])

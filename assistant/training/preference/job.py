@@ -15,7 +15,7 @@ import torch
 from peft import PeftModel
 from transformers.trainer_utils import set_seed
 
-from assistant.base_model import Base, load_base, resolve_dtype
+from assistant.base_model import Base, load_base, resolve_device, resolve_dtype
 from assistant.catalog import CONFIG_FILE, Card, read_card
 from assistant.errors import SettingsError
 from assistant.prompt import Prompter
@@ -72,7 +72,11 @@ def train(options: Namespace, command: str) -> Path:
     check(options, objective)
     check_target(options.out, options.replace)
     start = read_card(options.start_from) if options.start_from else Card()
-    chosen = choose(options, objective, str(resolve_dtype(options.dtype or settings.dtype)).removeprefix("torch."))
+    chosen = choose(
+        options,
+        objective,
+        str(resolve_dtype(options.dtype or settings.dtype, resolve_device("auto"))).removeprefix("torch."),
+    )
     rows = read_rows(options.data)
     base = load_base(settings.base, cast(Any, chosen.dtype), settings.data_dir)
     room = base.context_length - (chosen.new_tokens or 0)

@@ -8,8 +8,9 @@ from assistant.training.tasks.summarisation import check_document, clean
 from assistant.training.tasks.task import Kind, Record, Task, each
 
 
-def middle_answer(record: Record) -> str:
-    """Of the accepted answers that of middle length: annotators of policies mark a word here, two lines there."""
+def longer_answer(record: Record) -> str:
+    """Of the accepted answers the one of middle length, of two the longer: annotators of policies mark a word here,
+    two lines there."""
     ordered = sorted(set(record["answers"]), key=len)
     return as_in_context(ordered[len(ordered) // 2], record)
 
@@ -29,7 +30,7 @@ POLICY = Kind(
         ),
         lambda r: f"{r['context']}\n\nWhich words of this policy answer the question: {r['question']}",
     ),
-    answers=each(middle_answer),
+    answers=each(longer_answer),
     group=lambda r: r["context"],
     plain_share=0.8,
 )

@@ -57,6 +57,26 @@ CONCLUSION = Kind(
 """What the authors conclude. A record that has a label too is read as RESEARCH unless its source says
 `conclusion=`."""
 
+VERDICT = Kind(
+    name="verdict",
+    fields=("long_answer", "question", "label"),
+    check=lambda r: words_missing(r, "long_answer", "question") or label_outside(r, VERDICTS),
+    forms=(
+        lambda r: f"Conclusion: {r['long_answer']}\n\nQuestion: {r['question']}\n\nYes, no or maybe?",
+        lambda r: f"Abstract: {r['long_answer']}\n\nQuestion: {r['question']}\n\nYes, no or maybe?",
+    ),
+    instructions=(
+        lambda r: (
+            f"Conclusion of a medical study: {r['long_answer']}\n\nQuestion: {r['question']} "
+            "Answer the question with one word: yes, no or maybe."
+        ),
+    ),
+    answers=each(lambda r: r["label"]),
+    label=lambda r: r["label"],
+    plain_share=0.5,
+)
+"""What the authors' own conclusion says to the question: easier than their figures, and learnt first."""
+
 HEALTH = Kind(
     name="health",
     fields=("question", "answer"),
@@ -113,7 +133,7 @@ MEDICAL = Task(
     name="medical",
     description="Answers questions about health, illness, treatment and medical studies, and reads prescriptions "
     "and clinical abbreviations.",
-    kinds=(RESEARCH, CONCLUSION, HEALTH, ABBREVIATION, PRESCRIPTION),
+    kinds=(RESEARCH, CONCLUSION, VERDICT, HEALTH, ABBREVIATION, PRESCRIPTION),
     template=PromptTemplate(system="You answer medical questions and read medical notes.", single_turn=True),
     card_examples=(
         "My ears have been ringing since the concert, will it go away?",

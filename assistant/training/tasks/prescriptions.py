@@ -60,15 +60,33 @@ ENDS = {
     "x 2 wk": "for 2 weeks",
 }
 NUMBERS = {"1": "1", "2": "2", "3": "3", "i": "1", "ii": "2", "5": "5", "10": "10", "1/2": "half a"}
-HELD_OUT = "1 tab po qid pc & hs"
-"""Never among the lines: it is what the trained adapter is asked in its test."""
+HELD_OUT = frozenset(
+    {
+        "1 tab po qid pc & hs",
+        "2 tab po bid pc",
+        "1 cap po qam ac",
+        "1 puff inh q4h prn",
+        "3 gtt au bid x 7 d",
+        "2 gtt od qid",
+        "1/2 tab po qd hs",
+        "10 mL po tid c food",
+        "1 supp pr q12h prn fever",
+        "1 patch td qod prn pain",
+        "1 tab sl q6h prn pain",
+        "ii puff inh bid",
+        "5 mL po q8h x 10 d",
+        "2 tsp po tid ac & hs",
+    }
+)
+"""Never among the lines, in capitals neither: they are what a trained adapter is asked in its test."""
 
 
 def prescriptions(count: int, seed: int) -> list[Record]:
     """`count` different lines with their readings."""
     draw = random.Random(seed)
-    lines: dict[str, str] = {HELD_OUT: ""}
-    while len(lines) <= count:
+    held_out = {line.lower() for line in HELD_OUT}
+    lines: dict[str, str] = {}
+    while len(lines) < count:
         form = draw.choice(list(DOSES))
         number = draw.choice(list(NUMBERS))
         route, often = draw.choice(list(ROUTES[form])), draw.choice(list(OFTEN))
@@ -77,10 +95,11 @@ def prescriptions(count: int, seed: int) -> list[Record]:
         written = " ".join(part for part in (number, form, route, often, when, end) if part)
         if draw.random() < 0.15:
             written = written.upper()
+        if written.lower() in held_out:
+            continue
         one, many = DOSES[form]
         amount = f"half a {one}" if number == "1/2" else f"{NUMBERS[number]} {one if NUMBERS[number] == '1' else many}"
         rest = ", ".join(part for part in (WHEN[when], ENDS[end]) if part)
         reading = f"{amount} {ROUTES[form][route]} {OFTEN[often]}" + (f", {rest}" if rest else "")
         lines.setdefault(written, reading[0].upper() + reading[1:] + ".")
-    del lines[HELD_OUT]
     return [{"prescription": line, "reading": reading} for line, reading in lines.items()]

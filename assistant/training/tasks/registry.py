@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assistant.training.tasks.asking import ASKING
 from assistant.training.tasks.legal import LEGAL
 from assistant.training.tasks.medical import MEDICAL
 from assistant.training.tasks.moderation import MODERATION
@@ -25,4 +26,4 @@ INSTRUCT = Task(
     soft_prompt_text="Follow the instruction exactly and answer as briefly as it asks.",
 )
 
-TASKS = {task.name: task for task in (*SINGLE, INSTRUCT)}
+TASKS = {task.name: task for task in (*SINGLE, ASKING, INSTRUCT)}
