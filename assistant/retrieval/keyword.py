@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+
+# Where JAX is installed the library calls it while it is imported, and JAX then takes three quarters of a GPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import bm25s
 import numpy as np

@@ -198,7 +198,7 @@ def build_examples(
         draw = random.Random(f"{seed}:{group or position}")
         form = forms.setdefault(
             group or str(position),
-            0 if draw.random() < kind.plain_share else draw.randrange(1, len(kind.forms)),
+            0 if draw.random() < kind.plain_share or len(kind.forms) == 1 else draw.randrange(1, len(kind.forms)),
         )
         turns = (
             Message(role="user", content=kind.forms[form % len(kind.forms)](record)),

@@ -221,3 +221,13 @@ def test_number_after_a_source_draws_that_many(tmp_path: Path) -> None:
     for wrong in ("0", "-1", "many"):
         with pytest.raises(DataError, match="no number of records"):
             read_items([f"{path}#{wrong}"], SENTIMENT)
+
+
+def test_a_kind_that_is_put_in_one_way_only_is_put_that_way() -> None:
+    """Instructions are the plain form for a part of the examples only; where there is no other, for all."""
+    instructed = INSTRUCT.kind("verdict")
+    assert instructed is not None and len(instructed.forms) == 1
+    records = [{"long_answer": f"It helps {n}.", "question": "Does it help?", "label": "yes"} for n in range(20)]
+    given = [Item(instructed, record, f"file:{n}") for n, record in enumerate(records)]
+    examples, _ = build_examples(given, INSTRUCT, Prompter(tokenizer()), 500, seed=0)
+    assert len(examples) == 20

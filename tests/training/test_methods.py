@@ -49,7 +49,7 @@ def test_steps_change_exactly_the_weights_of_the_recipe(place: Path, name: str) 
     recipe, base, chosen = RECIPES[name], tiny_base(place), settings(name)
     base = quantised(base) if name == "qlora" else base
     adapted = adapt(base, recipe, chosen.rank, SENTIMENT, ["", "other"], steps=4)
-    before = {name: tensor.detach().clone() for name, tensor in adapted.model.named_parameters()}
+    before = {name: tensor.detach().cpu().clone() for name, tensor in adapted.model.named_parameters()}
     pad_id = 256 if recipe.is_soft_prompt else None
     kinds = ["", "other"] if name == "multitask-prompt-tuning" else []
     both = [*examples(20), *examples(20, "other")]
@@ -57,7 +57,9 @@ def test_steps_change_exactly_the_weights_of_the_recipe(place: Path, name: str) 
     phase = train_phase(adapted, base.tokenizer, chosen, 4 / len(rows), rows, None, place / "run", save_steps=100)
     assert phase.steps == 4
     changed = {
-        name for name, tensor in adapted.model.named_parameters() if not torch.equal(tensor.detach(), before[name])
+        name
+        for name, tensor in adapted.model.named_parameters()
+        if not torch.equal(tensor.detach().cpu(), before[name])
     }
     expected = {name for name in before if any(part in name for part in TRAINED[recipe.name]) and "ranknum" not in name}
     assert changed == expected
