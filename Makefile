@@ -12,7 +12,7 @@ run: $(RUN_READY)
 	$(BIN)/python app.py
 
 test: $(DEV_READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .
