@@ -1,0 +1,85 @@
+"""The mean of adapters: of their changes of the base, on a card that names them all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from assistant.adapter_pool.loader import Loader
+from assistant.catalog import content_digest, read_adapter
+from assistant.training import run, soup
+from tests.training.harness import command, tiny_base
+
+LAYER = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.fixture
+def pair(place: Path) -> Path:
+    """Two trainings that differ in their seed."""
+    for seed in (0, 1):
+        assert run.main(command(out=f"parts/s{seed}/tiny", seed=seed, epochs=3, validation=0)) == 0
+    return place
+
+
+def change(folder: Path, base: Path) -> torch.Tensor:
+    model = PeftModel.from_pretrained(tiny_base(base).model, str(folder))
+    return model.get_submodule(f"base_model.model.{LAYER}").get_delta_weight("default").detach()
+
+
+def test_the_mean_is_that_of_the_changes(pair: Path) -> None:
+    assert soup.main(["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--rank", "4", "--out", "adapters/mean"]) == 0
+    changes = [change(Path("parts") / name / "tiny", pair) for name in ("s0", "s1")]
+    assert not torch.allclose(*changes, atol=1e-3)
+    torch.testing.assert_close(change(Path("adapters/mean"), pair), sum(changes) / 2, rtol=2e-3, atol=2e-4)
+    Loader(tiny_base(pair)).load(read_adapter(pair / "adapters" / "mean"))
+
+
+def test_a_lower_rank_keeps_what_is_largest(pair: Path) -> None:
+    assert soup.main(["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--out", "adapters/mean"]) == 0
+    wanted = sum(change(Path("parts") / name / "tiny", pair) for name in ("s0", "s1")) / 2
+    tail = torch.linalg.svdvals(wanted)[2:].square().sum().sqrt()
+    found = change(Path("adapters/mean"), pair)
+    assert torch.linalg.norm(found - wanted).item() == pytest.approx(tail.item(), rel=0.05, abs=1e-3)
+    weights = load_file("adapters/mean/adapter_model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+
+
+def test_the_card_tells_of_every_adapter_in_it(pair: Path) -> None:
+    assert soup.main(["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--out", "adapters/mean"]) == 0
+    training = json.loads(Path("adapters/mean/card.json").read_text())["training"]
+    told = training["command"].splitlines()
+    assert [line.split()[2] for line in told] == ["assistant.training.run"] * 2 + ["assistant.training.soup"]
+    assert "--seed 0" in told[0] and "--seed 1" in told[1]
+    assert training["ingredients"] == [content_digest(Path("parts") / name / "tiny") for name in ("s0", "s1")]
+    assert training["report"]["averaged"] == 2
+    assert {path.name for path in Path("adapters/mean").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "card.json",
+        "README.md",
+    }
+    assert "assistant.training.soup" in Path("adapters/mean/README.md").read_text()
+
+
+def test_what_does_not_go_together_is_named(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = "parts/s0/tiny"
+
+    def refused(*others: str) -> str:
+        assert soup.main(["--adapters", first, *others, "--out", "adapters/mean"]) == 1
+        assert not Path("adapters/mean").exists()
+        return capsys.readouterr().err
+
+    assert "a mean is of two adapters or more" in refused()
+    assert "parts/none: no adapter that was trained here can be read there" in refused("parts/none")
+    assert run.main(command("ia3", out="parts/ia3", validation=0)) == 0
+    assert "parts/ia3: its type is IA3; allowed: LORA" in refused("parts/ia3")
+    card = json.loads(Path("parts/s1/tiny/card.json").read_text())
+    Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "task": "qa"}))
+    assert "parts/s1/tiny: task is 'qa'; of parts/s0/tiny it is 'sentiment'" in refused("parts/s1/tiny")
+    Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "base_digest": "0" * 64}))
+    assert "parts/s1/tiny: it was made for base" in refused("parts/s1/tiny")
