@@ -11,8 +11,9 @@ DEV_READY := $(VENV)/.dev-ready
 run: $(RUN_READY)
 	$(BIN)/python app.py
 
+# Files of tests run side by side, each with one thread: threads that wait for each other wait for every other program too.
 test: $(DEV_READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .
