@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,22 +122,22 @@ def curve(axes: Axes, points: Sequence[Point], kind: str, metric: str, colour: s
 
 
 def plot_methods(points: Sequence[Point], images: Path) -> str:
-    """Accuracy against trained parameters, a logarithmic axis; the base as a line."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    """Accuracy against trained parameters, a logarithmic axis, with intervals; the base as a line."""
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
+    places: dict[str, tuple[float, float]] = {}
     for point in points:
-        accuracy = point.score("sentiment")["value"]
+        score = point.score("sentiment")
+        accuracy = score["value"]
         if point.training is None:
             axes.axhline(accuracy, color="#94a3b8", linestyle="--", label="base, few-shot")
             continue
-        axes.plot(point.training["trained_parameters"], accuracy, "o", color="#2563eb")
-        axes.annotate(
-            point.value,
-            (point.training["trained_parameters"], accuracy),
-            xytext=(5, 3),
-            textcoords="offset points",
-            fontsize=8,
-        )
+        parameters = point.training["trained_parameters"]
+        spread = [[accuracy - score["low"]], [score["high"] - accuracy]]
+        axes.errorbar(parameters, accuracy, yerr=spread, fmt="o", color="#2563eb", ecolor="#bfdbfe", elinewidth=1.5)
+        places[point.value] = (parameters, accuracy)
+    for names, place in neighbours(places):
+        axes.annotate(", ".join(names), place, xytext=(6, 3), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters")
     axes.set_ylabel("accuracy, held-out sentences")
@@ -144,6 +145,19 @@ def plot_methods(points: Sequence[Point], images: Path) -> str:
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return save(figure, images / "study-method.png")
+
+
+def neighbours(places: dict[str, tuple[float, float]]) -> list[tuple[list[str], tuple[float, float]]]:
+    """Names whose points lie so close that they can only share a label, and where that stands: at the rightmost."""
+    groups: list[tuple[list[str], tuple[float, float]]] = []
+    for name, (x, y) in sorted(places.items(), key=lambda item: item[1]):
+        for number, (names, (x_there, y_there)) in enumerate(groups):
+            if math.log10(x / x_there) < 0.35 and abs(y - y_there) < 0.012:
+                groups[number] = ([*names, name], (x, max(y, y_there)))
+                break
+        else:
+            groups.append(([name], (x, y)))
+    return groups
 
 
 def plot_tasks(points: Sequence[Point], images: Path) -> str:

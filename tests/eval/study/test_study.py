@@ -14,7 +14,7 @@ from assistant.errors import DataError, EvaluationError
 from assistant.training.course import Report
 from eval.study import run as runner
 from eval.study.data import hold_out, prepare
-from eval.study.page import write_page
+from eval.study.page import neighbours, write_page
 from eval.study.plan import METHODS, SCALES, Scale, Trial, trials
 
 TINY = Scale("small", questions=4, sizes=(2, 4), sentences=4, each_kind=2, held_out=4, characters=400)
@@ -173,3 +173,8 @@ def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands
     assert all((tmp_path / "docs" / "images" / f"study-{name}.png").stat().st_size > 0 for name in ("size", "tasks"))
     with pytest.raises(EvaluationError, match="no results"):
         write_page(tmp_path / "empty" / "small", tmp_path / "docs")
+
+
+def test_points_that_nearly_coincide_share_a_label() -> None:
+    places = {"a": (100.0, 0.8), "b": (110.0, 0.805), "c": (100.0, 0.9), "d": (9000.0, 0.8)}
+    assert neighbours(places) == [(["a", "b"], (110.0, 0.805)), (["c"], (100.0, 0.9)), (["d"], (9000.0, 0.8))]
