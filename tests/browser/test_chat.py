@@ -109,7 +109,7 @@ async def test_a_reload_in_the_middle_of_an_answer_goes_on_showing_it(page, serv
 
 
 async def test_two_browsers_stream_at_once_and_see_only_their_own(page, visit, server):
-    server.backend.words, server.backend.pace = 4000, 0.05
+    server.backend.words, server.backend.pace = 2000, 0.25
     other = await visit(color_scheme="dark")
     await ask(page, "mine")
     await ask(other, "yours")

@@ -42,16 +42,8 @@ ASKING = Task(
     template=PromptTemplate(
         system="Give a few words of the passage, then on a new line a question that they answer.", single_turn=True
     ),
-    card_examples=(
-        "Make a quiz question about this passage: The mill was built in 1790 by two brothers from Leeds.",
-        "Write one comprehension question with its answer for this text: Otters sleep holding hands.",
-        "Give me a question for my pupils about this paragraph: The comet returns every seventy-six years.",
-        "What could I ask about this passage? The bridge was closed for two years after the flood.",
-        "Set a question on the following: The parliament met in a barn until 1844.",
-        "Think of a question that this text answers: Salt was carried over the pass on mules.",
-        "Turn this paragraph into a test question and its answer: The lake freezes in late November.",
-        "I need a question with its answer about this text: The printer lost his licence in 1612.",
-    ),
+    # It serves a command: in a chat, Auto leaves it alone.
+    card_examples=(),
     decoding={"temperature": 1.0, "top_p": 0.9, "max_tokens": 96},
     soft_prompt_text="Give a few words of the passage, then a question about the passage that these words answer.",
 )
