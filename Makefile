@@ -12,8 +12,10 @@ run: $(RUN_READY)
 	$(BIN)/python app.py
 
 # Files of tests run side by side, each with one thread: threads that wait for each other wait for every other program too.
+# A browser keeps a small machine busy by itself: its tests come after.
 test: $(DEV_READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 check: $(DEV_READY)
 	$(BIN)/ruff check .

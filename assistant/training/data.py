@@ -78,11 +78,12 @@ def read_items(sources: Sequence[str], task: Task, split: str = "train") -> list
             raise DataError(f"{source}: empty; allowed: one {task.name} record per line")
         for item in rows:
             _check(item)
-        items += sample(rows, _count(source, count), seed=0)
+        items += sample(rows, how_many(source, count), seed=0)
     return items
 
 
-def _count(source: str, text: str) -> int | None:
+def how_many(source: str, text: str) -> int | None:
+    """The number after a source's `#`, None for all. Raises DataError where it is none."""
     if text and not (text.isdecimal() and int(text)):
         raise DataError(f"{source}: {text!r} is no number of records; allowed after '#': whole numbers from 1")
     return int(text) if text else None

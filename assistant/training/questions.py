@@ -27,7 +27,7 @@ from assistant.errors import DataError, SettingsError, SwapboardError
 from assistant.messages import Message
 from assistant.prompt import Prompter
 from assistant.settings import load_settings
-from assistant.training.data import Example, json_lines, sample
+from assistant.training.data import Example, how_many, json_lines, sample
 from assistant.training.mixture import base_losses
 from assistant.training.options import positive
 from assistant.training.tasks import asking, qa
@@ -129,8 +129,7 @@ def read_passages(
     passages: list[str] = []
     for source in sources:
         place, _, count = source.partition("#")
-        if count and not (count.isdecimal() and int(count)):
-            raise DataError(f"{source}: {count!r} is no number of records; allowed after '#': whole numbers from 1")
+        wanted = how_many(source, count)
         found: dict[str, None] = {}
         for where, record in json_lines(Path(place)):
             text = next((record[field] for field in fields if isinstance(record.get(field), str)), None)
@@ -139,7 +138,7 @@ def read_passages(
             found[text.strip()] = None
         short = [text for text in found if text and len(prompter.encode(text)) <= max_tokens]
         log.info("%s: %d passages, %d longer than %d tokens", place, len(short), len(found) - len(short), max_tokens)
-        passages += sample(short, int(count) if count else None, seed)
+        passages += sample(short, wanted, seed)
     if not passages:
         raise DataError(f"{' '.join(sources)}: no passage of at most {max_tokens} tokens")
     return list(dict.fromkeys(passages))

@@ -221,7 +221,9 @@ def test_what_is_learnt_from_votes_at_random_is_not_served(inside: Path) -> None
     assert main(command(out="random", noise=1e6, **{"policy-epochs": 1})) == 1
     told = report(inside, "random")
     assert told["gate"]["verdict"] == "failed" and told["served"] is None
-    assert "its judge is not surely better than a coin" in told["gate"]["reasons"][0]
+    # Votes at random make a judge that looks surely better than a coin once in forty turns: then the aim is not reached.
+    refusals = ("its judge is not surely better than a coin", "not surely better on its aim")
+    assert told["gate"]["reasons"] and told["gate"]["reasons"][0].startswith(refusals)
     assert not (inside / "random/adapters/preferred").exists()
 
 
