@@ -132,8 +132,8 @@ class Adapter:
     """One folder of the catalogue. `digest` identifies the content of config and weights, not the name.
 
     `error` says why the folder cannot be used; the fields after it are then only what could be read. `rank` is None
-    for types that have none; for AdaLoRA it is the mean that ranks were pruned to, for bottlenecks their width. One that
-    `is_reward` scores answers and writes none.
+    for types that have none; the largest of any layer; for AdaLoRA the mean that ranks were pruned to, for bottlenecks
+    their width. One that `is_reward` scores answers and writes none.
     """
 
     name: str
@@ -239,6 +239,11 @@ def read_adapter(folder: Path) -> Adapter:
             raise AdapterBroken(f"{WEIGHTS_FILE} is no safetensors file: {error}") from error
         size = "num_virtual_tokens" if kind in SOFT_PROMPTS else "target_r" if kind == ADALORA else "r"
         rank = config.get(size)
+        if size == "r" and isinstance(rank, int):
+            # What PEFT converts has a rank of its own for every layer, and 1 beside it.
+            own = config.get("rank_pattern")
+            ranks = own.values() if isinstance(own, dict) else ()
+            rank = max([rank, *(value for value in ranks if isinstance(value, int))])
         adapter = Adapter(
             name=name,
             folder=folder,

@@ -20,6 +20,13 @@ def test_an_adapter_is_listed_with_its_card(tmp_path):
     assert adapter.card.template.wrap("x") == "Say: x" and len(adapter.digest) == 64
 
 
+def test_the_rank_shown_is_the_largest_of_any_layer(tmp_path):
+    write_adapter(tmp_path / "mood", rank=1)
+    path = tmp_path / "mood" / CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rank_pattern": {"q_proj": 16, "v_proj": 4}}))
+    assert Catalog(tmp_path).adapters()[0].rank == 16
+
+
 def test_broken_folders_are_listed_with_the_reason_and_harm_nothing(tmp_path):
     write_adapter(tmp_path / "good")
     (tmp_path / "empty").mkdir()
