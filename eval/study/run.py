@@ -86,13 +86,18 @@ def study(options: argparse.Namespace) -> None:
 
     failures = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        for done in as_completed([pool.submit(settle, number, trial) for number, trial in enumerate(chosen, start=1)]):
-            if isinstance(failure := done.exception(), SwapboardError):
-                log.error("%s", failure)
-                failures.append(str(failure))
-            elif failure is not None:
-                pool.shutdown(cancel_futures=True)
-                raise failure
+        running = [pool.submit(settle, number, trial) for number, trial in enumerate(chosen, start=1)]
+        try:
+            for done in as_completed(running):
+                try:
+                    done.result()
+                except SwapboardError as error:
+                    log.error("%s", error)
+                    failures.append(str(error))
+        except BaseException:
+            # Stopped by hand, too: trials that wait must not begin.
+            pool.shutdown(cancel_futures=True)
+            raise
     if failures:
         raise EvaluationError(f"{len(failures)} trials failed: {'; '.join(failures)}")
 
