@@ -5,6 +5,9 @@
 What is averaged is each layer's change of the base, B A times its scale, and of the mean the best approximation of the
 wanted rank is kept (PEFT's `add_weighted_adapter`, by singular values). Trainings that began alike and went apart
 usually meet in a better place than either found, and serving the mean costs no more than serving one.
+
+With `--task` the adapters may be of several tasks, and `--weight` says how much of each change is taken: task arithmetic
+(Ilharco et al. 2023, arXiv:2212.04089). What comes out does a little of everything, and is a start for training.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from assistant.settings import load_settings
 from assistant.training.options import positive
 from assistant.training.provenance import commit, today
 from assistant.training.publish import check_target, publish
+from assistant.training.tasks.registry import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--adapters", nargs="+", type=Path, required=True, metavar="FOLDER", help="LoRA adapters of one task and base")
     add("--out", type=Path, required=True, help="folder of the mean, e.g. adapters/NAME")
     add("--rank", type=positive(int), help="rank of the mean; that of the first unless given")
+    add("--task", choices=sorted(TASKS), help="what comes out is of this task, whatever the adapters are for")
+    add("--weight", type=positive(float), metavar="W", help="how much of each change is taken; 1/N of N adapters")
     add("--replace", action="store_true", help="replace the adapter that is there")
     return parser.parse_args(arguments)
 
@@ -68,14 +74,16 @@ def average(options: argparse.Namespace, command: str) -> Path:
     settings = load_settings()
     base = load_base(settings.base, "float32", settings.data_dir)
     cards = [_read(folder, base.digest) for folder in options.adapters]
-    _check_alike(options.adapters, cards)
+    if options.task is None:
+        _check_alike(options.adapters, cards)
+    weight = options.weight or 1 / len(cards)
     names = [f"a{number}" for number in range(len(cards))]
     model: Any = PeftModel.from_pretrained(base.model, str(options.adapters[0]), adapter_name=names[0])
     for name, folder in zip(names[1:], options.adapters[1:], strict=True):
         model.load_adapter(str(folder), adapter_name=name)
     rank = options.rank or model.peft_config[names[0]].r
     model.add_weighted_adapter(
-        names, [1 / len(names)] * len(names), "mean", combination_type="svd", svd_rank=rank, svd_full_matrices=False
+        names, [weight] * len(names), "mean", combination_type="svd", svd_rank=rank, svd_full_matrices=False
     )
 
     def write(folder: Path) -> None:
@@ -88,8 +96,8 @@ def average(options: argparse.Namespace, command: str) -> Path:
 
     digests = [content_digest(folder) for folder in options.adapters]
     account = _account([card["training"] for card in cards], digests, command, rank)
-    card = Card.model_validate({**cards[0], "scores": [], "gate": None})
-    log.info("the mean of %d adapters at rank %d: %s", len(cards), rank, options.out)
+    card = Card.model_validate({**cards[0], "scores": [], "gate": None, **_of_task(options.task)})
+    log.info("%d adapters, %.3g of each, at rank %d: %s", len(cards), weight, rank, options.out)
     return publish(write, card, account, options.out, options.replace)
 
 
@@ -114,6 +122,20 @@ def _check_alike(folders: Sequence[Path], cards: Sequence[Mapping[str, Any]]) ->
         for key in ("task", "template", "decoding"):
             if card[key] != cards[0][key]:
                 raise SettingsError(f"{folder}: {key} is {card[key]!r}; of {folders[0]} it is {cards[0][key]!r}")
+
+
+def _of_task(name: str | None) -> dict[str, Any]:
+    """What a card says of a task, for one that the adapters are not all of."""
+    if name is None:
+        return {}
+    task = TASKS[name]
+    return {
+        "task": task.name,
+        "description": task.description,
+        "examples": task.card_examples,
+        "template": task.template,
+        "decoding": task.decoding,
+    }
 
 
 def _account(trainings: Sequence[Mapping[str, Any]], digests: Sequence[str], command: str, rank: int) -> dict[str, Any]:

@@ -44,8 +44,14 @@ def start_from(adapted: Adapted, folder: Path) -> None:
         shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
         if shapes[0] != shapes[1]:
             raise SettingsError(f"--start-from {folder}: {name} is {shapes[0]} there and {shapes[1]} in this recipe")
-    for key in ("lora_alpha", "alpha_pattern", "use_rslora", "use_dora"):
+    for key in ("alpha_pattern", "rank_pattern", "use_rslora", "use_dora"):
         there, here = config.get(key), getattr(adapted.model.active_peft_config, key, None)
         if (there or None) != (here or None):
             raise SettingsError(f"--start-from {folder}: {key} is {there!r} there and {here!r} in this recipe")
-    set_peft_model_state_dict(adapted.model, {name: tensor.float() for name, tensor in given.items()})
+    # B A alpha is the same product when B makes up for another alpha.
+    alpha = getattr(adapted.model.active_peft_config, "lora_alpha", None)
+    ratio = config["lora_alpha"] / alpha if alpha and config.get("lora_alpha") else 1.0
+    set_peft_model_state_dict(
+        adapted.model,
+        {name: tensor.float() * (ratio if ".lora_B." in name else 1.0) for name, tensor in given.items()},
+    )

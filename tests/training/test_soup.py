@@ -83,3 +83,16 @@ def test_what_does_not_go_together_is_named(pair: Path, capsys: pytest.CaptureFi
     assert "parts/s1/tiny: task is 'qa'; of parts/s0/tiny it is 'sentiment'" in refused("parts/s1/tiny")
     Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "base_digest": "0" * 64}))
     assert "parts/s1/tiny: it was made for base" in refused("parts/s1/tiny")
+
+
+def test_adapters_of_several_tasks_are_summed_for_one(pair: Path) -> None:
+    card = json.loads(Path("parts/s1/tiny/card.json").read_text())
+    Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "task": "qa"}))
+    told = ["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--rank", "4", "--out", "adapters/sum"]
+    assert soup.main([*told, "--task", "instruct", "--weight", "0.8"]) == 0
+    changes = [change(Path("parts") / name / "tiny", pair) for name in ("s0", "s1")]
+    torch.testing.assert_close(change(Path("adapters/sum"), pair), 0.8 * sum(changes), rtol=2e-3, atol=4e-4)
+    made = json.loads(Path("adapters/sum/card.json").read_text())
+    assert (made["task"], made["template"], made["examples"]) == ("instruct", None, [])
+    assert made["decoding"] == {"temperature": 0, "max_tokens": 128}
+    Loader(tiny_base(pair)).load(read_adapter(pair / "adapters" / "sum"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_first_weights_are_those_of_the_adapter(place: Path) -> None:
         torch.testing.assert_close(tensor, kept[name.replace(".default", "")].float(), rtol=0, atol=0)
     assert run.main(command("lora", **{"out": "adapters/second", "start-from": folder})) == 0
     assert "started from" in (place / "adapters" / "second" / "README.md").read_text()
+
+
+def test_another_alpha_is_made_up_for(place: Path) -> None:
+    assert run.main(command("lora", out="adapters/first")) == 0
+    folder = place / "adapters" / "first"
+    config = json.loads((folder / "adapter_config.json").read_text())
+    adapted = adapt(tiny_base(place), RECIPES["lora"], 2, TASKS["sentiment"])
+    layer = adapted.model.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+    start_from(adapted, folder)
+    change = layer.get_delta_weight("default").detach()
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "lora_alpha": 3 * config["lora_alpha"]}))
+    start_from(adapted, folder)
+    torch.testing.assert_close(layer.get_delta_weight("default").detach(), 3 * change)
 
 
 def test_an_adapter_that_does_not_fit_is_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
