@@ -56,7 +56,7 @@ def build_service(settings: Settings, store: Store) -> ChatService:
         pack_weights=settings.pack_weights,
         threads=threads,
     )
-    catalog = Catalog(settings.adapters_dir)
+    catalog = Catalog(settings.adapters_dir, (base.name, base.digest))
     intake = build_intake(settings, base, catalog)
     intake.recover()
     embedder = Embedder(settings.embedder)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -162,10 +162,15 @@ class Adapter:
 
 
 class Catalog:
-    """All adapters of one folder. Thread-safe; a folder is read again only when its files changed."""
+    """All adapters of one folder. Thread-safe; a folder is read again only when its files changed.
 
-    def __init__(self, folder: Path) -> None:
+    With `base`, the (name, digest) of the base that is served, an adapter whose card says that it was made for another
+    one cannot be used.
+    """
+
+    def __init__(self, folder: Path, base: tuple[str, str] | None = None) -> None:
         self.folder = folder
+        self._base = base
         self._seen: dict[str, tuple[tuple[Any, ...], Adapter]] = {}
         self._lock = threading.Lock()
 
@@ -206,9 +211,17 @@ class Catalog:
         if seen is not None and seen[0] == signature:
             return seen[1]
         adapter = read_adapter(folder)
+        if adapter.is_usable and (unfit := self._unfit(adapter.card)) is not None:
+            adapter = replace(adapter, error=unfit)
         with self._lock:
             self._seen[name] = (signature, adapter)
         return adapter
+
+    def _unfit(self, card: Card) -> str | None:
+        if self._base is None or card.base_digest is None or card.base_digest == self._base[1]:
+            return None
+        name, digest = self._base
+        return f"it was made for base {card.base_name or '?'} ({card.base_digest[:12]}); this is {name} ({digest[:12]})"
 
 
 def check_name(name: str) -> None:
@@ -259,11 +272,9 @@ def read_adapter(folder: Path) -> Adapter:
         return Adapter(name=name, folder=folder, error=str(error))
     if kind not in SERVED_TYPES:
         served = ", ".join(SERVED_TYPES)
-        return Adapter(
-            **{
-                **vars(adapter),
-                "error": f"{kind} is not served as it is (served: {served}); upload it to have it converted to LORA where PEFT can",
-            }
+        return replace(
+            adapter,
+            error=f"{kind} is not served as it is (served: {served}); upload it to have it converted to LORA where PEFT can",
         )
     return adapter
 

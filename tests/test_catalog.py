@@ -27,6 +27,23 @@ def test_the_rank_shown_is_the_largest_of_any_layer(tmp_path):
     assert Catalog(tmp_path).adapters()[0].rank == 16
 
 
+def test_an_adapter_of_another_base_is_listed_as_unfit(tmp_path):
+    write_adapter(tmp_path / "fits", base_digest="1" * 64)
+    write_adapter(tmp_path / "silent")
+    write_adapter(tmp_path / "strange", base_digest="2" * 64, base_name="another", task="sentiment")
+    catalog = Catalog(tmp_path, base=("ours", "1" * 64))
+    assert {adapter.name: adapter.is_usable for adapter in catalog.adapters()} == {
+        "fits": True,
+        "silent": True,
+        "strange": False,
+    }
+    assert catalog.adapters()[2].card.task == "sentiment"
+    with pytest.raises(
+        AdapterBroken, match="made for base another \\(222222222222\\); this is ours \\(111111111111\\)"
+    ):
+        catalog.get("strange")
+
+
 def test_broken_folders_are_listed_with_the_reason_and_harm_nothing(tmp_path):
     write_adapter(tmp_path / "good")
     (tmp_path / "empty").mkdir()

@@ -18,12 +18,12 @@ from assistant.training.tasks.task import Kind, Record, Task
 T = TypeVar("T")
 
 
-class Grouped(Protocol):
+class Sourced(Protocol):
     @property
-    def group(self) -> str: ...
+    def source(self) -> str: ...
 
 
-G = TypeVar("G", bound=Grouped)
+S = TypeVar("S", bound=Sourced)
 
 HUB = "hub:"
 MADE = "made:prescriptions"
@@ -43,7 +43,7 @@ class Item:
 class Example:
     """Token ids of one prompt as served and of its answer, end-of-turn token included.
 
-    Examples with equal `group` are likely to begin with the same tokens.
+    Examples with equal `group` are likely to begin with the same tokens. Those of one `source` tell of the same.
     """
 
     prompt: tuple[int, ...]
@@ -51,6 +51,7 @@ class Example:
     group: str = ""
     kind: str = ""
     label: str = ""
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
@@ -207,7 +208,8 @@ def build_examples(
         )
         prompt, answer = prompter.render_example(turns, task.template)
         label = kind.label(record) if kind.label else ""
-        example = Example(tuple(prompt), tuple(answer), group, kind.name, label)
+        source = kind.source(record) if kind.source else group
+        example = Example(tuple(prompt), tuple(answer), group, kind.name, label, source)
         if len(example) > max_tokens:
             skipped.append(f"{items[position].where} ({len(example)} tokens)")
         elif context is not None and len(example) > context:
@@ -233,21 +235,21 @@ def level_labels(examples: Sequence[Example], count: int, seed: int) -> list[Exa
     return levelled
 
 
-def split_validation(examples: Sequence[G], count: int, seed: int) -> tuple[list[G], list[G]]:
-    """(train, validation): whole groups leave train until `count` examples have, so no context is in both.
+def split_validation(examples: Sequence[S], count: int, seed: int) -> tuple[list[S], list[S]]:
+    """(train, validation): whole sources leave train until `count` examples have, so no context is in both.
 
     Raises:
         DataError: nothing would be left to train on.
     """
-    groups: dict[str, list[G]] = {}
+    sources: dict[str, list[S]] = {}
     for position, example in enumerate(examples):
-        groups.setdefault(example.group or str(position), []).append(example)
-    names = sorted(groups)
+        sources.setdefault(example.source or str(position), []).append(example)
+    names = sorted(sources)
     random.Random(seed).shuffle(names)
-    validation: list[G] = []
+    validation: list[S] = []
     while names and len(validation) < count:
-        validation += groups[names.pop()]
-    train = [example for name in names for example in groups[name]]
+        validation += sources[names.pop()]
+    train = [example for name in names for example in sources[name]]
     if not train:
         raise DataError(f"{len(examples)} examples, {count} of them for validation: none is left to train on")
     return train, validation

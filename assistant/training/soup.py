@@ -24,7 +24,7 @@ from typing import Any, cast
 from peft import PeftModel
 
 from assistant.base_model import load_base
-from assistant.catalog import CARD_FILE, CONFIG_FILE, Card, content_digest
+from assistant.catalog import CARD_FILE, CONFIG_FILE, Card, content_digest, read_adapter
 from assistant.errors import SettingsError, SwapboardError
 from assistant.settings import load_settings
 from assistant.training.options import positive
@@ -78,10 +78,13 @@ def average(options: argparse.Namespace, command: str) -> Path:
         _check_alike(options.adapters, cards)
     weight = options.weight or 1 / len(cards)
     names = [f"a{number}" for number in range(len(cards))]
+    rank = options.rank or read_adapter(options.adapters[0]).rank
     model: Any = PeftModel.from_pretrained(base.model, str(options.adapters[0]), adapter_name=names[0])
     for name, folder in zip(names[1:], options.adapters[1:], strict=True):
         model.load_adapter(str(folder), adapter_name=name)
-    rank = options.rank or model.peft_config[names[0]].r
+    # PEFT copies the first config: the factors of the sum are of one rank, and hold its scale already.
+    first = model.peft_config[names[0]]
+    first.use_rslora, first.rank_pattern, first.alpha_pattern = False, {}, {}
     model.add_weighted_adapter(
         names, [weight] * len(names), "mean", combination_type="svd", svd_rank=rank, svd_full_matrices=False
     )
@@ -96,7 +99,7 @@ def average(options: argparse.Namespace, command: str) -> Path:
 
     digests = [content_digest(folder) for folder in options.adapters]
     account = _account([card["training"] for card in cards], digests, command, rank)
-    card = Card.model_validate({**cards[0], "scores": [], "gate": None, **_of_task(options.task)})
+    card = Card.model_validate({**cards[0], "scores": [], "gate": None, "conversion": None, **_of_task(options.task)})
     log.info("%d adapters, %.3g of each, at rank %d: %s", len(cards), weight, rank, options.out)
     return publish(write, card, account, options.out, options.replace)
 
@@ -139,22 +142,36 @@ def _of_task(name: str | None) -> dict[str, Any]:
 
 
 def _account(trainings: Sequence[Mapping[str, Any]], digests: Sequence[str], command: str, rank: int) -> dict[str, Any]:
-    """How the mean came about: the first training's account, with the commands of all and their times together."""
-    first = trainings[0]
-    report = {
-        **first["report"],
-        "seconds": round(sum(training["report"]["seconds"] for training in trainings), 1),
-        "averaged": len(trainings),
+    """How the mean came about: what all trainings have in common, their data together, and the commands of all."""
+    by_data = {training["data"]: training for training in trainings}
+    reports = [training["report"] for training in trainings]
+    counts = {
+        key: sum(training["report"][key] for training in by_data.values())
+        for key in ("train_examples", "validation_examples")
     }
     return {
-        **first,
         "command": "\n".join([*dict.fromkeys(training["command"] for training in trainings), command]),
+        "data": " ".join(by_data),
+        "data_note": "; ".join(dict.fromkeys(training["data_note"] for training in by_data.values())),
+        "skipped": sum(training["skipped"] for training in by_data.values()),
+        "max_tokens": max(training["max_tokens"] for training in trainings),
         "date": today(),
         "commit": commit(),
-        "hyperparameters": {**first["hyperparameters"], "rank": rank},
-        "report": report,
+        "hyperparameters": {**_common([training["hyperparameters"] for training in trainings]), "rank": rank},
+        "report": {
+            **{key: value for key, value in _common(reports).items() if not key.endswith("_loss")},
+            **counts,
+            "seconds": round(sum(report["seconds"] for report in reports), 1),
+            "averaged": len(trainings),
+        },
         "ingredients": list(digests),
     }
+
+
+def _common(accounts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The entries that are the same in all."""
+    first, *others = accounts
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 if __name__ == "__main__":

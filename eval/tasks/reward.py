@@ -130,7 +130,7 @@ def over_groups(statistics: Statistics, groups: Sequence[NDArray[np.intp]]) -> S
 def _members(asked: Sequence[Pair]) -> list[NDArray[np.intp]]:
     groups: dict[str, list[int]] = {}
     for number, pair in enumerate(asked):
-        groups.setdefault(pair.group, []).append(number)
+        groups.setdefault(pair.source, []).append(number)
     return [np.array(members, dtype=np.intp) for members in groups.values()]
 
 

@@ -139,11 +139,24 @@ def test_no_context_is_in_both_training_and_validation() -> None:
     records = [{"context": f"context {n // 3}", "question": f"question {n}?", "answers": [str(n)]} for n in range(30)]
     examples, _ = build_examples(items(QA, *records), QA, prompter, 500, seed=0)
     train, validation = split_validation(examples, 5, seed=0)
-    assert {e.group for e in train}.isdisjoint(e.group for e in validation)
+    assert {e.source for e in train}.isdisjoint(e.source for e in validation)
     # Whole groups of three: six is the first count from five up.
     assert (len(train), len(validation)) == (24, 6)
     with pytest.raises(DataError, match="none is left"):
         split_validation(examples, 30, seed=0)
+
+
+def test_a_verdict_is_not_trained_on_where_its_study_is_held_out() -> None:
+    records = [
+        {"context": f"study {n}", "question": f"{n}?", "label": "yes", "long_answer": f"It does {n}."}
+        for n in range(20)
+    ]
+    kinds = {name: MEDICAL.kind(name) for name in ("research", "verdict")}
+    given = [Item(kinds[name], record, "test:1") for name in kinds for record in records]
+    examples, _ = build_examples(given, MEDICAL, Prompter(tokenizer()), 500, seed=0)
+    train, validation = split_validation(examples, 6, seed=0)
+    assert {e.kind for e in validation} == {"research", "verdict"} and len(validation) == 6
+    assert {e.source for e in train}.isdisjoint(e.source for e in validation)
 
 
 def test_sample_is_the_same_for_the_same_seed() -> None:

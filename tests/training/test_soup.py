@@ -87,12 +87,34 @@ def test_what_does_not_go_together_is_named(pair: Path, capsys: pytest.CaptureFi
 
 def test_adapters_of_several_tasks_are_summed_for_one(pair: Path) -> None:
     card = json.loads(Path("parts/s1/tiny/card.json").read_text())
-    Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "task": "qa"}))
+    training = {**card["training"], "data": "other.jsonl", "data_note": "theirs"}
+    Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "task": "qa", "training": training}))
     told = ["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--rank", "4", "--out", "adapters/sum"]
     assert soup.main([*told, "--task", "instruct", "--weight", "0.8"]) == 0
     changes = [change(Path("parts") / name / "tiny", pair) for name in ("s0", "s1")]
     torch.testing.assert_close(change(Path("adapters/sum"), pair), 0.8 * sum(changes), rtol=2e-3, atol=4e-4)
     made = json.loads(Path("adapters/sum/card.json").read_text())
     assert (made["task"], made["template"], made["examples"]) == ("instruct", None, [])
+    # Of both data, and no loss, which would be one training's.
+    told = made["training"]
+    assert told["data"] == "reviews.jsonl other.jsonl" and told["data_note"] == "source not stated; theirs"
+    assert told["report"]["train_examples"] == 2 * card["training"]["report"]["train_examples"]
+    assert not {"train_loss", "validation_loss"} & told["report"].keys()
     assert made["decoding"] == {"temperature": 0, "max_tokens": 128}
     Loader(tiny_base(pair)).load(read_adapter(pair / "adapters" / "sum"))
+
+
+def test_rslora_and_converted_adapters_keep_their_change(place: Path) -> None:
+    for recipe, rank in (("rslora", 2), ("loha", 2)):
+        for seed in (0, 1):
+            out = f"parts/{recipe}{seed}/tiny"
+            assert run.main(command(recipe, out=out, rank=rank, seed=seed, epochs=3, validation=0)) == 0
+        told = ["--adapters", f"parts/{recipe}0/tiny", f"parts/{recipe}1/tiny", "--rank", "16"]
+        assert soup.main([*told, "--out", f"adapters/{recipe}"]) == 0
+        changes = [change(Path(f"parts/{recipe}{seed}/tiny"), place) for seed in (0, 1)]
+        torch.testing.assert_close(change(Path(f"adapters/{recipe}"), place), sum(changes) / 2, rtol=5e-3, atol=5e-4)
+        card = json.loads(Path(f"adapters/{recipe}/card.json").read_text())
+        assert card["conversion"] is None
+    # Its config says 1, the largest rank of a layer is what is kept.
+    assert soup.main([*told[:3], "--out", "adapters/most"]) == 0
+    assert read_adapter(place / "adapters/most").rank == read_adapter(place / "parts/loha0/tiny").rank > 1

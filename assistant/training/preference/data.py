@@ -33,14 +33,14 @@ class Asked:
     where: str
 
     @property
-    def group(self) -> str:
+    def source(self) -> str:
         """What rows of one prompt, or of one conversation, have in common: the first thing the user said."""
         first = next(message.content for message in self.prompt if message.role == "user")
         return " ".join(first.casefold().split())
 
     @property
     def part(self) -> str:
-        tenth = hashlib.sha256(self.group.encode()).digest()[0] % 10
+        tenth = hashlib.sha256(self.source.encode()).digest()[0] % 10
         return next(name for name, tenths in PARTS.items() if tenth in tenths)
 
 

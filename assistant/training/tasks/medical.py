@@ -72,6 +72,8 @@ VERDICT = Kind(
         ),
     ),
     answers=each(lambda r: r["label"]),
+    # The study may stand among the abstracts, too.
+    source=lambda r: r.get("context", ""),
     label=lambda r: r["label"],
     plain_share=0.5,
 )

@@ -20,7 +20,8 @@ class Kind:
     in measurements and for `plain_share` of the training examples. `instructions` say the whole task, for a
     model that serves many. `answers` takes all records at once, since an answer may depend on the others.
     `group` names what neighbours have in common: examples of one group share their first tokens, and training
-    computes those once. `label` is the class of a record where there is one.
+    computes those once. `source` names what a validation part must not share with the rest, where that is more than
+    the group. `label` is the class of a record where there is one.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Kind:
     instructions: tuple[Form, ...]
     answers: Callable[[Sequence[Record]], list[str]]
     group: Callable[[Record], str] = lambda record: ""
+    source: Callable[[Record], str] | None = None
     label: Callable[[Record], str] | None = None
     plain_share: float = 0.6
 

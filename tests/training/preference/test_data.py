@@ -48,7 +48,7 @@ def test_a_dialogue_keeps_its_earlier_turns(tmp_path: Path) -> None:
     head = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: "
     [pair] = pairs(read_rows([write(tmp_path, {"chosen": head + "d", "rejected": head + "e"})]).rows)
     assert [message.content for message in pair.prompt] == ["a", "b", "c"]
-    assert (pair.chosen, pair.rejected, pair.group) == ("d", "e", "a")
+    assert (pair.chosen, pair.rejected, pair.source) == ("d", "e", "a")
 
 
 def test_single_ratings_and_bare_prompts_are_read(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_parts_share_no_prompt_and_together_hold_all_rows(tmp_path: Path) -> Non
     rows = [{"prompt": f"Question {n % 60}", "chosen": f"good {n}", "rejected": "bad"} for n in range(120)]
     source = write(tmp_path, *rows)
     parts = {part: read_rows([f"{source}@{part}"]).rows for part in PARTS}
-    groups = [{row.group for row in found} for found in parts.values()]
+    groups = [{row.source for row in found} for found in parts.values()]
     assert sum(map(len, parts.values())) == 120 and not set.intersection(*groups)
     assert sum(map(len, groups)) == 60
     assert len(parts["train"]) > len(parts["test"])
@@ -139,7 +139,7 @@ def test_training_and_validation_share_no_prompt(tmp_path: Path) -> None:
     rows = [{"prompt": f"question {n % 10}", "chosen": f"good {n}", "rejected": "bad"} for n in range(40)]
     training, validation = split_validation(pairs(read_rows([write(tmp_path, *rows)]).rows), 9, seed=0)
     assert len(validation) == 12 and len(training) == 28
-    assert not {pair.group for pair in training} & {pair.group for pair in validation}
+    assert not {pair.source for pair in training} & {pair.source for pair in validation}
 
 
 @pytest.mark.parametrize("count", ["0", "x", "-1"])
