@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, delete, insert, select, update
@@ -37,6 +37,9 @@ ADMITTED = tuple(format for format in FORMATS if format not in NO_VOTES)
 ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
 OWNER = "import-"
 """How the owner of a comparison begins that came with a file. The rest is random: it is in nobody's list."""
+
+EARLIEST, CLOCKS_APART = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
+"""When a vote can have been cast: a plot of votes per day cannot reach from the year 1 to 9999."""
 
 NO_DIGEST = ""
 """The base's digest of an answer from a file, which does not tell it."""
@@ -116,6 +119,8 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
         raise InvalidRequest(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidRequest(f"tstamp {row['tstamp']!r} is no moment: {error}") from error
+    if not EARLIEST <= when <= datetime.now(UTC) + CLOCKS_APART:
+        raise InvalidRequest(f"tstamp {row['tstamp']!r}, {when:%Y-%m-%d}; allowed: from 1970 until now")
     if not prompt or prompt[-1].role != "user":
         raise InvalidRequest("the prompt does not end with a question")
     answers = _answers(row) if isinstance(ballot, Ranking) else [_rated(row)]

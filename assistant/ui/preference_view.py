@@ -95,7 +95,7 @@ def tag_list(tags: Sequence[str]) -> str:
 
 def who(vote: Vote, owner: str) -> str:
     """The voter by pseudonym: the id itself would let others act for them."""
-    return "<b>you</b>" if vote.voter == owner else f"<code>{vote.pseudonym[:8]}</code>"
+    return "<b>you</b>" if vote.voter == owner else f"<code>{one_line(vote.pseudonym[:8])}</code>"
 
 
 # One vote -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A leaderboard → its tables, what it rests on, and its plots. Pure: values in, HTML and SVG out.
 
+Names come from files, too: everything is escaped that becomes part of HTML, and no plot reads them as formulas.
 The plots are drawn in the colours of the page's own variables, so that they are readable in light and dark alike.
 """
 
@@ -36,6 +37,7 @@ STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
+    "text.parse_math": False,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": FAINT,
     "axes.spines.top": False,
@@ -66,7 +68,7 @@ def standings_table(board: Leaderboard, by: By) -> str:
         groups = sorted({standing.group for standing in board.standings})
         note += "".join(
             f'<p class="sb-hint">Group {number}: '
-            f"{', '.join(plain_name(one.name, by) for one in board.standings if one.group == group)}</p>"
+            f"{one_line(', '.join(plain_name(one.name, by) for one in board.standings if one.group == group))}</p>"
             for number, group in enumerate(groups, 1)
         )
     return _table("sb-standings", columns, rows) + note

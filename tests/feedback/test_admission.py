@@ -145,10 +145,12 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         {**rows[0], "vote": "d/../", "ranks": [1, 2]},
         {**rows[0], "vote": "e", "prompt": []},
         {**rows[0], "vote": "f", "tstamp": 1e300},
+        {**rows[0], "vote": "h", "tstamp": 253e9},
+        {**rows[0], "vote": "i", "tstamp": -60e9},
     ]
     done = admit(other.database, [*wrong, *rows, {**rows[0], "vote": "g", "responses": ["a", "else"]}], "ranked")
     assert done.added == len(rows) and done.known == 0
-    reasons = ["rank 9", "one for each", "verdict", "vote 'd/../'", "question", "no moment", "in other words"]
+    reasons = ["rank 9", "one for each", "verdict", "vote 'd/../'", "question", "no moment", "9987", "from 1970", "in other words"]
     for reason, told in zip(done.refused, reasons, strict=True):
         assert told in reason
     assert done.refused[0].startswith("row 1: ")

@@ -14,6 +14,7 @@ import pytest
 from assistant.catalog import Catalog
 from assistant.errors import DataError, InvalidRequest, StoreUnavailable
 from assistant.feedback.admission import Admitted
+from assistant.feedback.ballots import IMPORTED
 from assistant.feedback.filters import Filters
 from assistant.feedback.leaderboard import leaderboard
 from assistant.feedback.store import Store
@@ -144,6 +145,29 @@ def test_plots_take_their_colours_from_the_page_and_set_no_rules_for_it():
         assert "currentColor" in plot and "var(--color-accent)" in plot
         assert not any(stand_in in plot for stand_in in board_view.COLOURS)
     assert "Prompt only" in board_view.standings_plot(board, "contestant")
+
+
+@pytest.mark.parametrize("by", ["contestant", "adapter"])
+def test_a_name_from_a_file_is_neither_markup_nor_a_formula(by):
+    board = leaderboard(
+        [
+            case(["a", "b"], (1, 2), question="x", adapters=(EVIL, r"a$\bad$")),
+            case(["a", "b"], (1, 2), question="y", adapters=("three", "four")),
+        ],
+        by,
+        samples=30,
+    )
+    table = board_view.standings_table(board, by)
+    assert "Group 2: " in table
+    for made in (table, board_view.matrix_table(board, by), board_view.standings_plot(board, by)):
+        assert "<img" not in made and "&lt;img" in made
+    assert r"a$\bad$" in board_view.standings_plot(board, by)
+
+
+def test_a_pseudonym_from_a_file_is_no_markup():
+    voted = case(["a", "b"], (1, 2), voter=f"{IMPORTED}<b>x</b>")
+    made = view.vote_table([voted], "bob", False) + view.vote_detail(voted, [voted.vote], "bob")
+    assert "<code>&lt;b&gt;x&lt;/b&gt;</code>" in made and "<b>x" not in made
 
 
 def test_those_who_never_met_are_told_apart():
