@@ -11,13 +11,14 @@ from typing import Any
 from assistant.catalog import Adapter
 from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest
+from assistant.training.tasks.task import Record
 
 Answer = Mapping[str, Any]
 """One answer of one mode, judged: see `eval.comparing.run`."""
 
 
 class Answers:
-    """A JSON lines file. Each answer goes by what was asked of whom, so a change of either asks again."""
+    """A JSON lines file. Each answer goes by what was asked of whom and judged by which record; a change of any asks again."""
 
     def __init__(self, path: Path) -> None:
         """Raises EvaluationError where the file cannot be read, or holds something else."""
@@ -59,14 +60,15 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def key_of(request: ChatRequest, section: str, base: str, adapter: Adapter | None, corpus: str) -> str:
+def key_of(request: ChatRequest, section: str, record: Record, base: str, adapter: Adapter | None, corpus: str) -> str:
     """What was asked, of which weights, and of which documents.
 
     Args:
+        record: what the answer is judged by: records with another passage and answer may ask the same question.
         base: the base's digest.
         adapter: who answers, unless it is the base; how its card has it asked counts too.
         corpus: digest of the documents. The id of their collection is another one in every run and does not count.
     """
     asked = request.model_dump(mode="json", exclude={"retrieval": {"collections"}}, exclude_unset=True)
     served = [adapter.digest, adapter.card.model_dump(mode="json", include={"template", "decoding"})] if adapter else []
-    return digest(section, asked, base, served, corpus if request.retrieval else "")
+    return digest(section, asked, record, base, served, corpus if request.retrieval else "")

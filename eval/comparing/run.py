@@ -140,6 +140,7 @@ async def ask_comparisons(
             mode: key_of(
                 request,
                 one.section.key,
+                one.item.record,
                 service.backend.base_digest,
                 adapter if mode in TUNED else None,
                 one.corpus,

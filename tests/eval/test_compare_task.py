@@ -168,6 +168,14 @@ def test_what_was_answered_is_not_asked_again(backend: Reads) -> None:
     assert {e["id"] for e in first["examples"]} < {e["id"] for e in more["examples"]}
 
 
+def test_records_that_ask_the_same_are_judged_each_by_its_own(backend: Reads, tmp_path: Path) -> None:
+    other = QA[0] | {"id": "other", "context": "The new lighthouse was built by Bo Lind.", "answers": ["Bo Lind"]}
+    (tmp_path / "data" / "qa" / "test.jsonl").write_text("\n".join(map(json.dumps, (QA[0], other))))
+    compare("--limit", "1", tasks="qa")
+    asked = Counter((e["id"], *e["expected"]) for e in compare(tasks="qa")["examples"])
+    assert asked == {("a", "Ana Rivas"): 8, ("other", "Bo Lind"): 8}
+
+
 def test_an_answer_that_was_cut_off_is_asked_again(backend: Reads) -> None:
     whole = compare("--limit", "1", tasks="qa")
     kept = Path("r/compare.answers.jsonl")
