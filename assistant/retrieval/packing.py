@@ -42,7 +42,7 @@ def pack(passages: Sequence[Passage], question: str, disarm: Callable[[str], str
     numbered = "\n".join(
         f'[{n}] "{OMITTED.join(pieces(passage, disarm))}"' for n, passage in enumerate(passages, start=1)
     )
-    paragraph = re.sub(r"\s*\n\s*", "\n", question.strip())
+    paragraph = re.sub(r"(?<!\s)\s*\n\s*", "\n", question.strip())
     return f"Context: {numbered}\n\nQuestion: {paragraph}"
 
 

@@ -160,7 +160,7 @@ def _after_colon(text: str, is_first: bool) -> tuple[str, str]:
 
     At the very start of a message a few words and a colon ask for something whatever they are ("spam or not:").
     """
-    match = re.search(r":(?:\s+|$)|\s+[-–—]\s+", text)
+    match = re.search(r":(?:\s+|$)|(?<!\s)\s+[-–—]\s+", text)
     sentences = _sentences(text[: match.start()]) if match else []
     if not match or not sentences:
         return text, ""

@@ -43,14 +43,16 @@ _fillers = _any(
     "just kindly afterwards but"
 )
 LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)]|\(?[a-e]\))\s+")
-INLINE_MARK = re.compile(r"\s+(?:\(?\d{1,2}\)|\(?\d{1,2}\.)\s+(?=[A-Za-z])")
+# Patterns that look for a run of blanks begin at its first: tried at each, a long run would take forever.
+INLINE_MARK = re.compile(r"(?<!\s)\s+(?:\(?\d{1,2}\)|\(?\d{1,2}\.)\s+(?=[A-Za-z])")
 
-_filler = rf"(?:(?:{_fillers}|after that|if you can|at the end)\b,?\s*)*"
+# Bounded, as it is tried at every "and" of a message.
+_filler = rf"(?:(?:{_fillers}|after that|if you can|at the end)\b,?\s*){{0,9}}"
 _start = rf"{_filler}(?:{_verbs}|{_question_words}|{_openings}|{_inversion})\b"
 JOINT = re.compile(
-    rf"\s*[,;]?\s+(?:and then|and also|and|then|plus|as well as|also|after that|before you)\s+(?={_start})"
-    rf"|\s*[,;]\s+(?={_start})"
-    r"|\s*,?\s+(?:plus|as well as)\s+",
+    rf"(?<!\s)(?:\s*[,;])?\s+(?:and then|and also|and|then|plus|as well as|also|after that|before you)\s+(?={_start})"
+    rf"|(?<!\s)\s*[,;]\s+(?={_start})"
+    r"|(?<!\s)(?:\s*,)?\s+(?:plus|as well as)\s+",
     re.IGNORECASE,
 )
 STARTS_ASK = re.compile(_start, re.IGNORECASE)

@@ -57,7 +57,16 @@ def test_line_breaks_and_paragraphs_of_the_material_are_kept() -> None:
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
-    "unit", ["a ", "please ", "and then ", "'a b c' ", '"', "is it? ", "\n", "1) ", "a: ", "\n\n- "]
+    "unit", ["a ", "please ", "and then ", "'a b c' ", '"', "is it? ", "\n", "1) ", "a: ", "\n\n- ", ", and "]
 )
 def test_long_messages_are_read_in_little_time(unit: str) -> None:
     read_request(unit * 20_000)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("blank", [" ", "\t", "\n", " \n"])
+@pytest.mark.parametrize(
+    "after", ["what it says", "and tell me a joke", ", tell me a joke", "1) tell me a joke", "- a b c"]
+)
+def test_long_runs_of_blanks_are_read_in_little_time(blank: str, after: str) -> None:
+    read_request(f"Summarise this{blank * 20_000}{after}")
