@@ -38,7 +38,8 @@ def check_relevant(
     to be trusted, and something is near almost any question among many.
 
     Args:
-        near: ids of passages → cosine similarity to the question, nearest first; worded: → word score, best first.
+        near: ids of passages → cosine similarity to the question, nearest first; worded: → word score, best first. A
+            search among a few of very many may find none.
         passages: those of them that are still there.
         vector: the question's, of unit norm: (d,).
         searched: how many passages were looked at.
@@ -46,7 +47,7 @@ def check_relevant(
     Raises:
         NothingRelevant: nothing fits; tells the figures.
     """
-    nearest, best = next(iter(near.values())), next(iter(worded.values()), 0.0)
+    nearest, best = next(iter(near.values()), 0.0), next(iter(worded.values()), 0.0)
     if nearest >= LEAST_SIMILARITY or best >= LEAST_WORDS:
         return
     closely = [id for id in near if id in passages][:READ_CLOSELY]

@@ -60,3 +60,9 @@ def test_only_the_nearest_passages_are_read_and_of_them_only_those_still_there()
     assert sentences.read == ["One.", "And one.", "Two.", "Three."]
     with pytest.raises(NothingRelevant):
         check(NEAR, {}, Sentences())
+
+
+def test_where_nothing_is_near_the_words_alone_decide():
+    check({}, {1: 0.4}, Sentences(), LEASE)
+    with pytest.raises(NothingRelevant, match=r"similarity of 0\.00 .* score of 0\.39"):
+        check({}, {1: 0.39}, Sentences(), LEASE)
