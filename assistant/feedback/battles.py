@@ -15,6 +15,7 @@ from assistant.feedback.rows import contestant
 
 By = Literal["contestant", "mode", "adapter"]
 
+HIDDEN = "the names are not told yet"
 FAILED = "an answer failed or did not finish"
 LEAKED = "an answer names its adapter or model"
 SKIPPED = "skipped"
@@ -75,7 +76,7 @@ def battles(cases: Iterable[Case], by: By = "contestant") -> Battles:
             continue
         answers = sorted(case.answers, key=lambda answer: answer.shown)
         for a, b in combinations(answers, 2):
-            reason = _reason(ballot, a, b, name_of[by])
+            reason = HIDDEN if case.is_hidden else _reason(ballot, a, b, name_of[by])
             if reason is not None:
                 left_out[reason] += 1
                 continue

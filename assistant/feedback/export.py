@@ -33,8 +33,10 @@ def export_rows(
 ) -> list[Row]:
     """The rows of one format. `min_agreement` is the share of voters that must agree, see `agreeing`.
 
-    `side` keeps the prompts of one side of the split, see `is_test`.
+    `side` keeps the prompts of one side of the split, see `is_test`. Votes whose comparison has not told its names give
+    no row: whoever took them out could vote again, knowing the names, and count as blind.
     """
+    cases = [case for case in cases if not case.is_hidden]
     if side != "all":
         cases = [case for case in cases if is_test(case.prompt, test_share) == (side == "test")]
     return rows(agreeing(cases, min_agreement), format)

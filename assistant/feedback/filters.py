@@ -23,7 +23,7 @@ class Filters(Frozen):
     """All that is given must fit; None asks for nothing. `until` itself is not included.
 
     `vote` is one vote's id. `adapters` and `modes` want one of them among the answers, a best of n counting as its
-    mode; `text` stands anywhere in question, answers, comment or correction, whatever the case; `tags` must all be
+    mode, and names that have been told: else what is found would tell them; `text` stands anywhere in question, answers, comment or correction, whatever the case; `tags` must all be
     there; `blind` is whether names were hidden at the vote.
     """
 
@@ -41,6 +41,8 @@ class Filters(Frozen):
     def fits(self, case: Case) -> bool:
         """Those of the conditions that need the answers; the rest is asked of the database."""
         ballot = case.vote.ballot
+        if case.is_hidden and (self.adapters is not None or self.modes is not None):
+            return False
         if self.adapters is not None and not any(
             self.adapters.intersection(answer.adapter.split("+")) for answer in case.answers
         ):

@@ -45,7 +45,7 @@ async def collect(
     seed: int,
     at_once: int = 2,
 ) -> list[Case]:
-    """Compare and vote on each question that has no vote yet; the voters take turns. Returns all votes.
+    """Compare and vote on each question that has no vote yet; the voters take turns. Returns all votes, their names told.
 
     Args:
         seats: who answers a question.
@@ -72,6 +72,10 @@ async def collect(
         for number, question in enumerate(questions):
             if question not in voted:
                 group.create_task(one(number, question))
+    # All have voted; no export has a vote whose names are still to be told.
+    for case in votes.votes():
+        if case.is_hidden:
+            await asyncio.to_thread(comparator.store.reveal, case.vote.subject_id, OWNER)
     return votes.votes()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from assistant.api.openai import install
 from assistant.api.votes import votes_router
 from assistant.database.schema import metadata
+from assistant.database.tables.comparisons import columns
 from assistant.database.tables.votes import votes
 from assistant.feedback.export import export_rows
 from assistant.feedback.formats import FORMATS, read
@@ -133,6 +134,22 @@ async def test_of_who_voted_a_name_is_kept_and_never_an_address(client):
     assert not any(address in table or "40123" in table or "a-browser" in table for table in kept)
     for format in FORMATS:
         assert address not in (await client.get("/v1/export", params={"format": format})).text
+
+
+@pytest.mark.parametrize("format", FORMATS)
+async def test_a_vote_tells_no_names_before_the_comparison_does(client, format):
+    comparison = client.box.comparison(["a", "b", "c"], blind=True)
+    await client.post("/v1/votes", json=ranked(comparison, 1, 2, 3), headers=ANN)
+    with client.box.store.database.reading() as connection:
+        turn, *_ = connection.scalars(select(columns.c.turn_id).where(columns.c.comparison_id == comparison))
+    await client.post("/v1/votes", json={"turn_id": turn, "thumb": True, "correction": "d"}, headers=ANN)
+    parameters = {"format": format}
+    assert (await client.get("/v1/export", params=parameters)).text == ""
+    board = (await client.get("/v1/leaderboard", params={"samples": 20})).json()
+    assert board["standings"] == [] and board["left_out"] == {"the names are not told yet": 3}
+    client.box.reveal(comparison)
+    assert (await client.get("/v1/export", params=parameters)).text != ""
+    assert len((await client.get("/v1/leaderboard", params={"samples": 20})).json()["standings"]) == 3
 
 
 @pytest.fixture

@@ -13,18 +13,24 @@ import numpy as np
 import pytest
 
 from assistant.catalog import Catalog, Gained, Gate, read_adapter
+from assistant.comparison.comparator import Comparator
+from assistant.comparison.request import Contestant
 from assistant.feedback.ballots import Case, Ranking, Vote
+from assistant.feedback.comparisons import ComparisonStore
+from assistant.feedback.export import export_rows
 from assistant.feedback.store import Store
 from assistant.feedback.votes import VoteStore
-from assistant.messages import Message
+from assistant.messages import Decoding, Message
 from assistant.training.preference.data import Asked, prompts, read_rows
 from eval.gate.gate import Question
 from eval.loop import circle as stages
 from eval.loop.__main__ import PROMPTS, main
 from eval.loop.circle import has_followed
+from eval.loop.collect import collect
 from eval.loop.follow import followed
 from eval.loop.tastes import ranks, read_taste
 from tests.eval.test_gate import write_reward
+from tests.fakes import fake_service
 from tests.speaking import PHRASES, write_speaking_base
 from tests.tiny import lora_config, write_adapter, write_base
 
@@ -276,6 +282,18 @@ def test_the_taste_is_followed_more_where_the_whole_interval_lies_above_0() -> N
     assert (better.gain, better.low, better.count) == (2.0, 2.0, 8) and better.p < 0.05
     assert has_followed({"followed": better.model_dump()}) and not has_followed({"followed": same.model_dump()})
     assert not has_followed({"followed": None})
+
+
+async def test_the_names_are_told_once_all_have_voted(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'swapboard.db'}")
+    store.migrate()
+    comparator = Comparator(fake_service(tmp_path / "adapters", store=store), ComparisonStore(store.database))
+    seats = (Contestant(mode="prompt"), Contestant(mode="prompt", decoding=Decoding(max_tokens=1)))
+    cases = await collect(
+        comparator, VoteStore(store.database), ["one two", "three four"], lambda _: seats, read_taste("shorter"), 2, 7
+    )
+    store.close()
+    assert all(case.vote.was_blind for case in cases) and len(export_rows(cases, "preference")) == 2
 
 
 def test_votes_follow_the_taste_as_often_as_their_noise_says() -> None:

@@ -150,7 +150,17 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
     ]
     done = admit(other.database, [*wrong, *rows, {**rows[0], "vote": "g", "responses": ["a", "else"]}], "ranked")
     assert done.added == len(rows) and done.known == 0
-    reasons = ["rank 9", "one for each", "verdict", "vote 'd/../'", "question", "no moment", "9987", "from 1970", "in other words"]
+    reasons = [
+        "rank 9",
+        "one for each",
+        "verdict",
+        "vote 'd/../'",
+        "question",
+        "no moment",
+        "9987",
+        "from 1970",
+        "in other words",
+    ]
     for reason, told in zip(done.refused, reasons, strict=True):
         assert told in reason
     assert done.refused[0].startswith("row 1: ")

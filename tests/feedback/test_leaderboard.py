@@ -11,7 +11,7 @@ import pytest
 from scipy.optimize import minimize
 
 from assistant.errors import InvalidRequest
-from assistant.feedback.battles import FAILED, LEAKED, SAME, SKIPPED, Battle, battles, names_itself
+from assistant.feedback.battles import FAILED, HIDDEN, LEAKED, SAME, SKIPPED, Battle, battles, names_itself
 from assistant.feedback.bradley_terry import RIDGE
 from assistant.feedback.leaderboard import MEAN, POINTS, adjusted_strengths, interval, leaderboard, strengths
 from tests.feedback.cases import case, rating_case
@@ -178,9 +178,10 @@ def test_battles_that_mislead_are_left_out_and_counted():
             case(["x", "y"], verdict="skipped", question="2"),
             case(["I am SmolLM, trained by Hugging Face.", "y"], ranks=(1, 2), question="3"),
             case(["x", "y"], verdict="all_bad", question="4"),
+            replace(case(["x", "y"], ranks=(1, 2), question="5"), is_hidden=True),
         ]
     )
-    assert found.left_out == {FAILED: 2, SKIPPED: 1, LEAKED: 1}
+    assert found.left_out == {FAILED: 2, SKIPPED: 1, LEAKED: 1, HIDDEN: 1}
     assert [(one.a, one.b, one.outcome) for one in found.battles] == [
         ("prompt:base", "tuned:mood", 1.0),
         ("prompt:base", "rag:base", 0.5),

@@ -212,6 +212,15 @@ def test_votes_are_found_by_what_is_asked_of_them(any_box):
     assert found(since=datetime.now(UTC) + timedelta(days=1)) == []
 
 
+def test_no_filter_for_names_finds_what_has_not_told_them(box):
+    comparison = box.comparison(["a", "b", "c"], blind=True)
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="skipped"))
+    by_name = (Filters(adapters={"mood"}), Filters(modes={"rag"}))
+    assert len(box.votes.votes()) == 1 and not any(map(box.votes.votes, by_name))
+    box.reveal(comparison)
+    assert all(map(box.votes.votes, by_name))
+
+
 def test_the_system_message_is_part_of_the_prompt_and_raw_text_is_no_conversation(box):
     box.votes.rank("ann", ranked(box.comparison(["a", "b"], system="Be brief."), 1, 2))
     (case,) = box.votes.votes()
