@@ -13,7 +13,7 @@ from assistant.backends.base import Backend, Generation
 from assistant.catalog import Adapter
 from assistant.errors import InvalidRequest
 from assistant.merge import merged
-from assistant.messages import Candidate, ChatRequest, Decoding, Drawn, Drew, Finished, Part, Scored
+from assistant.messages import GREEDY_BELOW, Candidate, ChatRequest, Decoding, Drawn, Drew, Finished, Part, Scored
 from assistant.planner import Step
 
 SPREAD = 0.8
@@ -30,8 +30,10 @@ Judges = Callable[[Sequence[str]], Awaitable[list[float]]]
 
 def check_spread(asked: Decoding) -> None:
     """Raises InvalidRequest where all answers would be the same."""
-    if "temperature" in asked.model_fields_set and asked.temperature == 0:
-        raise InvalidRequest("temperature 0 gives one answer n times; allowed for best of n: above 0")
+    if "temperature" in asked.model_fields_set and asked.is_greedy:
+        raise InvalidRequest(
+            f"temperature {asked.temperature:g} gives one answer n times; allowed for best of n: from {GREEDY_BELOW:g}"
+        )
 
 
 def spread(request: ChatRequest) -> ChatRequest:

@@ -34,8 +34,12 @@ MOST_LOGPROBS = 20
 """How many of the likeliest tokens can be asked for beside each token."""
 
 
+GREEDY_BELOW = 1e-5
+"""Temperatures below it are as good as 0, and too small to divide by."""
+
+
 class Decoding(Frozen):
-    """How the next token is picked. `temperature` 0 is greedy; `top_k` 0 means no limit.
+    """How the next token is picked. `temperature` below `GREEDY_BELOW` is greedy; `top_k` 0 means no limit.
 
     `max_tokens` 0 generates nothing, which only an echoed completion may ask for. `logprobs` n asks for the score of
     each token and the n likeliest ones, see `TokenScore`; None for no scores. `constraint` "span" allows only answers
@@ -51,6 +55,10 @@ class Decoding(Frozen):
     stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(max_length=8)] = ()
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
     constraint: Literal["span"] | None = None
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature < GREEDY_BELOW
 
 
 class Passage(Frozen):

@@ -98,6 +98,7 @@ async def test_where_all_say_nothing_nobody_is_asked_to_judge(tmp_path: Path):
     ("request_", "words"),
     [
         (asked(temperature=0), "temperature 0"),
+        (asked(temperature=1e-9), "temperature 1e-09 gives one answer n times; allowed for best of n: from 1e-05"),
         (asked(judge="mood"), "writes answers and scores none"),
         (asked(judge="base"), "'base' scores no answers"),
         (asked(judge="judges"), "no adapter named 'judges'"),

@@ -117,13 +117,11 @@ class Engine:
             return False
         logits, foretelling, rewards = self._runner.run(rows)
         sampling = [row.sequence for row in rows if row.samples]
-        finite = logits.isfinite().all(-1).tolist()
         for sequence in sampling:
             sequence.reward = rewards.get(sequence.id)
         # Copies: picking writes penalties and limits into the logits.
         plain = {s.id: logits[[i]] for i, s in enumerate(sampling) if s.decoding.logprobs is not None}
-        ids = pick(logits, sampling)
-        picked = {s.id: token if ok else None for s, token, ok in zip(sampling, ids, finite, strict=True)}
+        picked = {s.id: token for s, token in zip(sampling, pick(logits, sampling), strict=True)}
         self._postprocess(rows, picked, foretelling, plain)
         return True
 
@@ -145,7 +143,7 @@ class Engine:
     def _postprocess(
         self, rows: list[Row], picked: dict[int, int | None], foretelling: dict[int, Tensor], plain: dict[int, Tensor]
     ) -> None:
-        """All by sequence: the token picked, the logits for prompt tokens to score, and those it was picked from."""
+        """All by sequence: the token picked or None, the logits for prompt tokens to score, and those it was picked from."""
         self.steps += 1
         self.batch_rows[len(rows)] += 1
         for row in rows:

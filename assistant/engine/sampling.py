@@ -15,16 +15,20 @@ CANDIDATES = 256
 
 
 @torch.inference_mode()
-def pick(logits: Tensor, sequences: list[Sequence]) -> list[int]:
-    """The next id for each row of `logits`, (rows, vocabulary)."""
+def pick(logits: Tensor, sequences: list[Sequence]) -> list[int | None]:
+    """The next id for each row of `logits`, (rows, vocabulary); None for a row with NaN or infinite values."""
     for row, sequence in zip(logits, sequences, strict=True):
         if sequence.decoding.repetition_penalty != 1.0:
             penalise(row, sequence.tokens, sequence.decoding.repetition_penalty)
+    finite = logits.isfinite().all(-1).tolist()
+    for row, sequence in zip(logits, sequences, strict=True):
         if sequence.constraint is not None:
             restrict(row, sequence.constraint.allowed(sequence.max_tokens - sequence.generated))
-    ids = logits.argmax(-1).tolist()
+    ids: list[int | None] = logits.argmax(-1).tolist()
     for index, sequence in enumerate(sequences):
-        if sequence.decoding.temperature > 0:
+        if not finite[index]:
+            ids[index] = None
+        elif not sequence.decoding.is_greedy:
             ids[index] = sample(logits[index], sequence)
     return ids
 
@@ -34,7 +38,9 @@ def sample(logits: Tensor, sequence: Sequence) -> int:
     decoding = sequence.decoding
     if sequence.generator is None:
         sequence.generator = torch.Generator().manual_seed(decoding.seed or 0)
-    weights, ids = candidates(logits / decoding.temperature, decoding.top_k, decoding.top_p)
+    # From the largest down: what is far below it may become -inf, but nothing inf.
+    scores = (logits - logits.max()) / decoding.temperature
+    weights, ids = candidates(scores, decoding.top_k, decoding.top_p)
     return int(ids[torch.multinomial(weights, 1, generator=sequence.generator)])
 
 

@@ -176,13 +176,15 @@ def test_an_adapter_that_cannot_be_loaded_fails_its_request_and_no_other(bench, 
     assert bad.text == "" and good.finished
 
 
-def test_weights_that_overflow_fail_their_own_row_only(bench, base, lora, tmp_path):
+@pytest.mark.parametrize("temperature", [0, 0.7])
+def test_weights_that_overflow_fail_their_own_row_only(bench, base, lora, tmp_path, temperature):
     folder = tiny.write_adapter(tmp_path / "huge", base, tiny.lora_config(), 1, size=1e30)
-    good = [bench.submit("x", lora), bench.submit("y")]
-    bad = bench.submit("x", folder)
+    drawn = {"temperature": temperature, "seed": 3}
+    good = [bench.submit("x", lora, **drawn), bench.submit("y", **drawn)]
+    bad = bench.submit("x", folder, **drawn)
     bench.run()
     assert isinstance(bad.items[-1], EngineFailed) and "NaN or infinite" in str(bad.items[-1])
-    assert good[0].ids == alone(base, "x", lora).ids and good[1].ids == alone(base, "y").ids
+    assert good[0].ids == alone(base, "x", lora, **drawn).ids and good[1].ids == alone(base, "y", **drawn).ids
     again = [bench.submit("x" * n) for n in (1, 40, 90)]
     bench.run()
     assert all(answer.finished for answer in again), "nothing of it is left in the cache"

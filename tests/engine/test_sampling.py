@@ -64,3 +64,14 @@ def test_draws_follow_the_probabilities():
     drawn = sequence(temperature=1.0, top_p=1.0, seed=1)
     counts = torch.bincount(torch.tensor([pick(logits[None].clone(), [drawn])[0] for _ in range(4000)]), minlength=3)
     torch.testing.assert_close(counts / 4000, torch.tensor([0.5, 0.3, 0.2]), atol=0.032, rtol=0)
+
+
+def test_a_row_that_is_not_finite_gets_no_id_and_spoils_no_other():
+    logits = torch.tensor([[1.0, float("nan")], [2.0, float("inf")], [3.0, -200.0]])
+    assert pick(logits, [sequence(temperature=0.7, seed=1) for _ in logits]) == [None, None, 0]
+
+
+@pytest.mark.parametrize("temperature", [1e-39, 1e-6, 1e-5, 0.01])
+def test_however_low_the_temperature_and_large_the_scores_the_likeliest_token_is_drawn(temperature):
+    logits = torch.tensor([[-3e38, 0.0, 3e38], [-3e38, -1e38, -3e38], [20.0, 21.0, 0.0]])
+    assert pick(logits, [sequence(temperature=temperature, seed=1) for _ in logits]) == [2, 1, 1]
