@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from assistant.errors import SwapboardError
+from assistant.errors import EvaluationError, SwapboardError
 from eval.measure import bare, cost
-from eval.metrics.bootstrap import Statistics
+from eval.metrics.bootstrap import Statistics, means
 from eval.metrics.paired import Difference, mcnemar, paired_bootstrap
 from eval.metrics.perplexity import METRICS
 from eval.results import Result, check_same_examples, read_result
-from eval.tasks import perplexity
+from eval.tasks import perplexity, reward
 from eval.tasks.registry import TASKS
 from eval.tasks.scorers import averages
 
 Examples = Sequence[Mapping[str, Any]]
 RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact")
-"""Figures whose values for single examples are 1 or 0."""
+"""Figures whose values for single examples are 1 or 0, or one half where two answers are even."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +60,67 @@ def compare(first: Result, second: Result) -> list[Compared]:
     """Every figure of both, the second less the first, by paired bootstrap; and what an answer took.
 
     Raises:
-        EvaluationError: they are not of the same task, data and examples.
+        EvaluationError: they are not of the same task, data and examples, or have other figures.
     """
     check_same_examples(first, second)
+    parts, others = list(figures(first)), list(figures(second))
+    named = [{name for names, _, _, _ in each for name in names} for each in (parts, others)]
+    if unshared := named[0] ^ named[1]:
+        raise EvaluationError(f"only one of both has {', '.join(sorted(unshared))}; allowed: the same figures in both")
     rows = []
-    for (names, before, own), (_, after, others) in zip(figures(first), figures(second), strict=True):
-        everything = np.arange(len(own))
-        differences = paired_bootstrap(before, after, len(own))
+    for (names, before, count, own), (_, after, _, theirs) in zip(parts, others, strict=True):
+        everything = np.arange(count)
+        differences = paired_bootstrap(before, after, count)
         for name, one, other, difference in zip(names, before(everything), after(everything), differences, strict=True):
-            exact = None
-            if (key := bare(name)) in RIGHT_OR_WRONG:
-                exact = mcnemar([example[key] for example in own], [example[key] for example in others])
+            exact = _exact(bare(name), own, theirs) if count == len(own) else None
             rows.append(Compared(name, one, other, difference, exact))
     return rows
 
 
-def figures(result: Result) -> Iterator[tuple[tuple[str, ...], Statistics, Examples]]:
-    """Names of figures, what computes them, and the examples it computes them on, values under bare names."""
+def _exact(key: str, first: Examples, second: Examples) -> float | None:
+    """p of McNemar's test; None where the answers are not all right or wrong."""
+    if key not in RIGHT_OR_WRONG:
+        return None
+    pairs = [[example[key] for example in examples] for examples in (first, second)]
+    return mcnemar(*pairs) if all(value in (0, 1) for values in pairs for value in values) else None
+
+
+def figures(result: Result) -> Iterator[tuple[tuple[str, ...], Statistics, int, Examples]]:
+    """Names of figures, what computes them, out of how many they are drawn, and the examples, values under bare names.
+
+    They are drawn out of the examples, or out of groups of them that go together.
+    """
     examples: Examples = result["examples"]
+    own: Examples
     if result["task"] == perplexity.NAME:
-        yield METRICS, perplexity.figures(examples), examples
+        yield METRICS, perplexity.figures(examples), len(examples), examples
     elif result["task"] in TASKS:
         kinds = list(dict.fromkeys(example["kind"] for example in examples))
         scorers = {measured.kind.name: measured.scorer for measured in TASKS[result["task"]].measured}
         for kind in kinds:
             own = [{bare(key): value for key, value in e.items()} for e in examples if e["kind"] == kind]
             for names, statistics in scorers[kind].figures(own):
-                yield tuple(f"{kind}.{name}" if len(kinds) > 1 else name for name in names), statistics, own
+                full = tuple(f"{kind}.{name}" if len(kinds) > 1 else name for name in names)
+                yield full, statistics, len(own), own
         for names, statistics in cost(examples):
-            yield names, statistics, examples
+            yield names, statistics, len(examples), examples
+    elif result["task"] == "retrieval":
+        # Imported here: it brings the embedder, which no other task needs.
+        from eval.tasks import retrieval
+
+        for fields, own in retrieval.figures(examples):
+            yield tuple(fields), means(*([e[name] for e in own] for name in fields.values())), len(own), own
+    elif result["task"] == reward.NAME:
+        for names, statistics in reward.figures(examples):
+            yield names, statistics, len(reward.prompts(examples)), examples
     else:
         names = tuple(name for name in result["metrics"] if all(name in example for example in examples))
-        yield *averages(examples, *names), examples
+        if not names:
+            raise EvaluationError(
+                f"what --task {result['task']} wrote has no figure over all its examples; allowed: results of the other "
+                "tasks (that of compare holds its differences itself)"
+            )
+        yield *averages(examples, *names), len(examples), examples
 
 
 if __name__ == "__main__":

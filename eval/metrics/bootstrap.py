@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ Chosen = NDArray[np.intp]
 
 Statistics = Callable[[Chosen], Sequence[float]]
 """One or more figures on the chosen examples."""
+
+Groups = Sequence[NDArray[np.intp]]
+"""Positions of examples that go together."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,23 @@ def measure(statistics: Statistics, count: int, resamples: int = 1000, seed: int
 def measure_mean(values: Sequence[float]) -> Measure:
     """The mean of per-example values."""
     return measure(means(values), len(values))[0]
+
+
+def groups_of(keys: Iterable[Hashable]) -> Groups:
+    """Examples with equal keys together, in the order in which the keys first come."""
+    places: dict[Hashable, list[int]] = {}
+    for number, key in enumerate(keys):
+        places.setdefault(key, []).append(number)
+    return [np.array(members, dtype=np.intp) for members in places.values()]
+
+
+def over_groups(statistics: Statistics, groups: Groups) -> Statistics:
+    """The same figures when whole groups of examples are drawn."""
+
+    def of_groups(chosen: Chosen) -> Sequence[float]:
+        return statistics(np.concatenate([groups[group] for group in chosen]))
+
+    return of_groups
 
 
 def means(*columns: Sequence[float]) -> Statistics:

@@ -121,11 +121,13 @@ def read(path: Path) -> Run:
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: cannot be read: {error}") from error
     kind = str(result.get("kind", "run")) if isinstance(result, dict) else ""
-    missing = sorted(NEEDED[kind] - result.keys()) if kind in NEEDED else ["kind"]
+    missing = (
+        [f"no {name!r}" for name in sorted(NEEDED[kind] - result.keys())] if kind in NEEDED else [f"kind {kind!r}"]
+    )
     if missing:
         allowed = ", ".join(f"eval.{kind}" for kind in NEEDED)
         raise EvaluationError(
-            f"{path}: not a result that can be shown (no {missing[0]!r}); allowed: what {allowed} wrote"
+            f"{path}: not a result that can be shown ({missing[0]}); allowed: what {allowed} wrote, but for --task compare"
         )
     return Run(path.stem, kind, result)
 

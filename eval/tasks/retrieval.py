@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,10 +126,10 @@ def search_all(
     examples = [_ask(question, methods, sought.passages, place) for question in questions]
     answerable = [example for example in examples if example["kind"] != OFF_TOPIC]
     return Outcome(
-        metrics=_metrics(examples, tuple(methods)),
+        metrics={name: value for names, own in figures(examples) for name, value in _means(names, own).items()},
         examples=examples,
         config={"passages": len(sought.passages), "depth": DEPTH, "is_exact": snapshot.index.is_exact},
-        cost=_means("", answerable or examples, ("seconds",)),
+        cost=_means({"seconds": "seconds"}, answerable or examples),
     )
 
 
@@ -184,27 +184,28 @@ def _ask(
         if question.passage is not None:
             wanted = place[question.passage]
             rank = found.index(wanted) + 1 if wanted in found else None
-            example |= {f"{method}_rank": rank, f"{method}_mrr": 1 / rank if rank else 0.0}
             example |= {f"{method}_recall@{k}": float(rank is not None and rank <= k) for k in RECALLS}
+            example |= {f"{method}_mrr": 1 / rank if rank else 0.0, f"{method}_rank": rank}
     return example
 
 
-def _metrics(examples: Sequence[dict[str, Any]], methods: Sequence[str]) -> dict[str, Measure]:
-    """Over all questions that have an answer, then over each kind where there are several."""
-    names = tuple(f"{method}_{name}" for method in methods for name in (*(f"recall@{k}" for k in RECALLS), "mrr"))
+def figures(examples: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, str], Sequence[Mapping[str, Any]]]]:
+    """Figure → the field it is the mean of, and the examples it is over: all that have an answer, each kind of them
+    where there are several, and those that nothing answers."""
     answerable = [example for example in examples if example["kind"] != OFF_TOPIC]
     kinds = list(dict.fromkeys(example["kind"] for example in answerable))
-    metrics = _means("", answerable, (*names, "refused"))
-    for kind in kinds if len(kinds) > 1 else ():
-        metrics |= _means(f"{kind}.", [example for example in answerable if example["kind"] == kind], names)
-    return metrics | _means(f"{OFF_TOPIC}.", [e for e in examples if e["kind"] == OFF_TOPIC], ("refused",))
+    if answerable:
+        names = [name for name in answerable[0] if "_recall@" in name or name.endswith("_mrr")]
+        yield {name: name for name in (*names, "refused")}, answerable
+        for kind in kinds if len(kinds) > 1 else ():
+            yield {f"{kind}.{name}": name for name in names}, [e for e in answerable if e["kind"] == kind]
+    if off_topic := [example for example in examples if example["kind"] == OFF_TOPIC]:
+        yield {f"{OFF_TOPIC}.refused": "refused"}, off_topic
 
 
-def _means(prefix: str, examples: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str, Measure]:
-    if not examples:
-        return {}
-    columns = means(*([example[name] for example in examples] for name in names))
-    return {prefix + name: value for name, value in zip(names, measure(columns, len(examples)), strict=True)}
+def _means(names: Mapping[str, str], examples: Sequence[Mapping[str, Any]]) -> dict[str, Measure]:
+    columns = means(*([example[name] for example in examples] for name in names.values()))
+    return dict(zip(names, measure(columns, len(examples)), strict=True))
 
 
 def _rows(path: Path, *fields: str) -> Iterator[tuple[str, Record]]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +15,10 @@ from assistant.errors import EvaluationError
 from assistant.messages import BASE, Message
 from assistant.training.data import sample
 from assistant.training.preference.data import Pair, pairs, read_rows
-from eval.metrics.bootstrap import Chosen, Measure, Statistics, means, measure
+from eval.metrics.bootstrap import Groups, Measure, groups_of, measure, over_groups
 from eval.metrics.calibration import BINS, calibration
 from eval.tasks.interface import Outcome
+from eval.tasks.scorers import Figures, averages
 
 NAME = "reward"
 AT_ONCE = 64
@@ -74,30 +75,40 @@ def judge(asked: Sequence[Pair], chosen: Sequence[float], rejected: Sequence[flo
     coin = np.random.default_rng(seed).integers(0, 2, len(asked)).astype(float)
     right, by_length = _right(margins), _right(longer)
     confidence = 1 / (1 + np.exp(-np.abs(margins)))
-    figures = (
-        (
-            ("accuracy", "length_accuracy", "random_accuracy", "margin"),
-            means(*(column.tolist() for column in (right, by_length, coin, margins))),
-        ),
-        (("above_length",), means((right - by_length).tolist())),
-        (("ece",), calibration(confidence.tolist(), right.tolist())),
-    )
-    groups = _members(asked)
-    metrics: dict[str, Measure] = {}
-    for names, statistics in figures:
-        metrics |= zip(names, measure(over_groups(statistics, groups), len(groups)), strict=True)
     examples: list[dict[str, Any]] = [
         {
             "id": pair.where,
+            "prompt": pair.source,
             "accuracy": float(right[n]),
             "length_accuracy": float(by_length[n]),
             "random_accuracy": float(coin[n]),
             "margin": float(margins[n]),
+            "above_length": float(right[n] - by_length[n]),
             "confidence": float(confidence[n]),
         }
         for n, pair in enumerate(asked)
     ]
+    groups = prompts(examples)
+    metrics: dict[str, Measure] = {}
+    for names, statistics in figures(examples):
+        metrics |= zip(names, measure(statistics, len(groups)), strict=True)
     return Outcome(metrics, examples, {"prompts": len(groups), "reliability": reliability(confidence, right)})
+
+
+def figures(examples: Sequence[Mapping[str, Any]]) -> Figures:
+    """All figures of judged pairs, to be drawn over `prompts`."""
+    groups = prompts(examples)
+    error = calibration([e["confidence"] for e in examples], [e["accuracy"] for e in examples])
+    names = ("accuracy", "length_accuracy", "random_accuracy", "margin", "above_length")
+    parts: Figures = [averages(examples, *names), (("ece",), error)]
+    return [(names, over_groups(statistics, groups)) for names, statistics in parts]
+
+
+def prompts(examples: Sequence[Mapping[str, Any]]) -> Groups:
+    """The pairs of each prompt. Raises EvaluationError where an older result does not tell the prompts."""
+    if not all("prompt" in example for example in examples):
+        raise EvaluationError("the examples do not tell which pairs are of one prompt; measure again")
+    return groups_of(example["prompt"] for example in examples)
 
 
 def reliability(
@@ -116,22 +127,6 @@ def reliability(
         for n in range(bins)
         if (inside := bin_of == n).any()
     ]
-
-
-def over_groups(statistics: Statistics, groups: Sequence[NDArray[np.intp]]) -> Statistics:
-    """The same figures when whole groups of examples are drawn."""
-
-    def of_groups(chosen: Chosen) -> Sequence[float]:
-        return statistics(np.concatenate([groups[group] for group in chosen]))
-
-    return of_groups
-
-
-def _members(asked: Sequence[Pair]) -> list[NDArray[np.intp]]:
-    groups: dict[str, list[int]] = {}
-    for number, pair in enumerate(asked):
-        groups.setdefault(pair.source, []).append(number)
-    return [np.array(members, dtype=np.intp) for members in groups.values()]
 
 
 def _right(margins: NDArray[np.float64]) -> NDArray[np.float64]:

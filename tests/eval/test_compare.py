@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from assistant.errors import EvaluationError
+from assistant.messages import Message
 from assistant.training.data import Item
+from assistant.training.preference.data import Pair
 from eval.compare import compare, main
 from eval.measure import score
 from eval.results import Result
+from eval.tasks import reward
 from eval.tasks.interface import Task
 from eval.tasks.legal import LEGAL
 from eval.tasks.sentiment import SENTIMENT
@@ -60,6 +64,50 @@ def test_kinds_are_compared_apart_under_their_names() -> None:
     rows = {row.metric: row.difference.value for row in compare(first, second)}
     assert rows["policy.em"] == 1.0
     assert rows["plain-english.bleu"] == pytest.approx(100 - first["metrics"]["plain-english.bleu"])
+
+
+def rewards(margins: list[float], prompts: str) -> Result:
+    """A pair for each margin; pairs with equal letters are of one prompt."""
+    pairs = [Pair((Message(role="user", content=p),), f"d:{n}", "yes", "no") for n, p in enumerate(prompts)]
+    outcome = reward.judge(pairs, margins, [0.0] * len(pairs))
+    figures = {"metrics": {name: measure.value for name, measure in outcome.metrics.items()}, "cost": {}}
+    return {"task": "reward", "data": "d", "count": len(pairs), "examples": outcome.examples, "command": "", **figures}
+
+
+def test_pairs_of_one_prompt_are_drawn_together() -> None:
+    """Eight of ten pairs get better, all of one prompt: whatever is drawn, the difference is the same."""
+    before, after = [-1.0] * 8 + [1.0] * 2, [1.0] * 10
+    [same] = [row for row in compare(rewards(before, "a" * 10), rewards(after, "a" * 10)) if row.metric == "accuracy"]
+    assert (same.difference.value, same.difference.low, same.difference.high) == (0.8, 0.8, 0.8)
+    assert same.mcnemar is None, "its pairs do not stand for themselves"
+    rows = {row.metric: row for row in compare(rewards(before, "abcdefghij"), rewards(after, "abcdefghij"))}
+    assert rows["accuracy"].difference.low < 0.8 < rows["accuracy"].difference.high
+    assert rows["accuracy"].mcnemar == pytest.approx(2 / 2**8)
+    assert rows.keys() == rewards(before, "a" * 10)["metrics"].keys()
+
+
+def test_a_pair_that_is_even_is_neither_right_nor_wrong() -> None:
+    rows = {row.metric: row for row in compare(rewards([0.0, 1.0], "ab"), rewards([1.0, 1.0], "ab"))}
+    assert rows["accuracy"].difference.value == 0.25 and rows["accuracy"].mcnemar is None
+
+
+def test_an_older_result_that_does_not_tell_its_prompts_is_refused() -> None:
+    old = rewards([1.0], "a")
+    del old["examples"][0]["prompt"]
+    with pytest.raises(EvaluationError, match="measure again"):
+        compare(old, old)
+
+
+def test_what_is_compared_by_its_modes_already_is_refused() -> None:
+    modes = {"metrics": {"qa.closed.rag.f1": 1.0}, "examples": [{"id": "a", "mode": "rag", "f1": 1.0}]}
+    with pytest.raises(EvaluationError, match="what --task compare wrote has no figure over all its examples"):
+        compare(*[{"task": "compare", "data": "d", "count": 1, **modes}] * 2)
+
+
+def test_figures_that_only_one_run_has_are_named() -> None:
+    one = {"task": "injection", "data": "d", "count": 1, "metrics": {"clean": 1}, "examples": [{"clean": 1.0}]}
+    with pytest.raises(EvaluationError, match="only one of both has other"):
+        compare(one, one | {"metrics": {"clean": 1, "other": 1}, "examples": [{"clean": 1.0, "other": 1.0}]})
 
 
 def test_table_names_metric_difference_interval_and_p(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,6 +142,18 @@ def test_command_writes_a_result_that_can_be_compared(tmp_path: Path, monkeypatc
     assert {row.metric: row.difference.value for row in compare(result, result)}["fused_mrr"] == 0
 
 
+def test_questions_that_nothing_answers_are_compared_apart() -> None:
+    sought = ("When does the ferry leave the pier?", FERRY), ("Who won the cup final?", None)
+    outcomes = ask(*sought), ask(*sought, passages=(FERRY, COPPER))
+    before, after = (
+        {"task": "retrieval", "data": "own", "count": 2, "metrics": outcome.metrics, "examples": outcome.examples}
+        for outcome in outcomes
+    )
+    rows = {row.metric: row for row in compare(before, after)}
+    assert rows.keys() == outcomes[0].metrics.keys()
+    assert (rows["refused"].first, rows["off-topic.refused"].first, rows["fused_mrr"].first) == (0, 1, 1)
+
+
 def test_command_asks_no_adapter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--task", "retrieval", "--adapter", "qa", "--out", str(tmp_path / "out.json")]) == 1
     assert "retrieval asks no adapter" in capsys.readouterr().err

@@ -12,8 +12,8 @@ from assistant.errors import EvaluationError
 from assistant.messages import BASE, Message
 from assistant.training.preference.data import Pair
 from eval import run as command
-from eval.metrics.bootstrap import measure
-from eval.tasks.reward import judge, over_groups, read_pairs, run
+from eval.metrics.bootstrap import measure, over_groups
+from eval.tasks.reward import judge, read_pairs, run
 from tests.fakes import fake_service
 from tests.test_best_of import write_reward
 
