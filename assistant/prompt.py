@@ -5,13 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import takewhile
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from assistant.errors import InvalidRequest
 from assistant.messages import Message, PromptTemplate, Role
 
 COMMON_FRAMES = r"<\|[^<>|\n]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?s>|<(?:start|end)_of_turn>"
 """Marks of conversations that many models have read, whichever the base is."""
+
+SAID = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands for what is said where a chat template is asked what it puts around it."""
 
 
 class Prompter:
@@ -28,10 +34,28 @@ class Prompter:
         """The conversation as one text, ending where the assistant's next words begin.
 
         With a `template`, every user message is wrapped by it, its system message leads unless the
-        conversation brings one of its own, and a single-turn one leaves out all but the last message.
+        conversation brings one of its own, and a single-turn one leaves out all but the last message. Where the base
+        knows no system role, what it says goes before the first words of the user.
+
+        Raises:
+            InvalidRequest: the chat template takes no such conversation, as when roles must alternate.
         """
-        turns = [turn.model_dump() for turn in apply_template(messages, template)]
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        turns = apply_template(messages, template)
+        try:
+            return self._written(turns if self._takes_system else without_system(turns))
+        except TemplateError as error:
+            raise InvalidRequest(f"this base's chat template does not take the conversation: {error}") from error
+
+    def _written(self, turns: Sequence[Message]) -> str:
+        told = [turn.model_dump() for turn in turns]
+        return str(self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True))
+
+    @cached_property
+    def _takes_system(self) -> bool:
+        try:
+            return SAID in self._written([Message(role="system", content=SAID), Message(role="user", content="Hi")])
+        except TemplateError:
+            return False
 
     def encode(self, text: str) -> list[int]:
         """Token ids of raw text; nothing is added to it."""
@@ -51,10 +75,9 @@ class Prompter:
 
     def _marks(self, tokens: Iterable[str]) -> set[str]:
         """The chat template's own words, tokens aside, that no text has by accident: a bracket, bar or # is in them."""
-        said = "\N{OBJECT REPLACEMENT CHARACTER}"
         roles: tuple[Role, ...] = ("system", "user", "assistant", "user")
-        frame = self.write([Message(role=role, content=said) for role in roles])
-        for known in (said, *tokens):
+        frame = self.write([Message(role=role, content=SAID) for role in roles])
+        for known in (SAID, *tokens):
             frame = frame.replace(known, " ")
         return {word for word in frame.split() if re.search(r"[<>\[\]{}|#]", word)}
 
@@ -74,6 +97,17 @@ class Prompter:
 def _bare(frame: re.Match[str]) -> str:
     word = re.sub(r"^\W+|\W+$", "", frame.group())
     return f"({word})" if word else " "
+
+
+def without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same, with what the system says first put before the first words of the user."""
+    leading = list(takewhile(lambda message: message.role == "system", messages))
+    others = list(messages[len(leading) :])
+    if leading and others and others[0].role == "user":
+        told = "\n\n".join(message.content for message in [*leading, others[0]])
+        others[0] = others[0].model_copy(update={"content": told})
+        return others
+    return list(messages)
 
 
 def apply_template(messages: Sequence[Message], template: PromptTemplate | None) -> list[Message]:
