@@ -187,8 +187,9 @@ class ChatService:
         turn_id: str | None = None
         parts: list[Part] = []
         unfinished: list[tuple[Step, str]] = []
+        begun = asyncio.create_task(asyncio.to_thread(self.store.begin_turn, request, self.backend.base_digest))
         try:
-            turn_id = await asyncio.to_thread(self.store.begin_turn, request, self.backend.base_digest)
+            turn_id = await asyncio.shield(begun)
             steps = await asyncio.to_thread(plan, request)
             for index, step in enumerate(steps):
                 started = PartStarted(
@@ -222,10 +223,10 @@ class ChatService:
             end: Done | Failed = Done(turn_id=turn_id, parts=tuple(parts))
         except Exception as error:
             end = failure(error, turn_id)
-            await self._record_end(turn_id, [*parts, *cut_off(unfinished)], end)
+            await self._record_end(begun, [*parts, *cut_off(unfinished)], end)
         except (asyncio.CancelledError, GeneratorExit):
             self._tell(request, CANCELLED.model_copy(update={"turn_id": turn_id}))
-            await asyncio.shield(self._record_end(turn_id, [*parts, *cut_off(unfinished)], CANCELLED))
+            await asyncio.shield(self._record_end(begun, [*parts, *cut_off(unfinished)], CANCELLED))
             raise
         # Outside the try: a reader that leaves once it has the end cancels nothing.
         yield self._tell(request, end)
@@ -264,9 +265,11 @@ class ChatService:
     async def _score(self, judge: Adapter, conversations: Sequence[Sequence[Message]]) -> list[float]:
         return await score_conversations(judge, self.backend, self.planner.prompter, conversations)
 
-    async def _record_end(self, turn_id: str | None, parts: Sequence[Part], failed: Failed) -> None:
-        """Record how a turn ended when it did not end well. The user is told either way."""
-        if turn_id is None:
+    async def _record_end(self, begun: asyncio.Task[str], parts: Sequence[Part], failed: Failed) -> None:
+        """Record how a turn ended when it did not end well, even while it began. The user is told either way."""
+        try:
+            turn_id = await begun
+        except Exception:  # nothing was recorded
             return
         try:
             await asyncio.to_thread(self.store.finish_turn, turn_id, parts, failed)

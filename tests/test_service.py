@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import aclosing
 from pathlib import Path
 
@@ -116,6 +117,26 @@ async def test_closing_the_stream_stops_compute_and_keeps_the_partial_text(adapt
     assert backend.generated == computed
     turn = store.turns["turn-0"]
     assert turn["error"].code == "cancelled" and turn["parts"][0].text == "base: word1 word2 word3"
+
+
+async def test_a_cancel_while_the_turn_is_being_recorded_leaves_none_running(adapters, monkeypatch):
+    store, begun, gate = MemoryStore(), threading.Event(), threading.Event()
+    begin_turn = store.begin_turn
+
+    def slow(*arguments):
+        begun.set()
+        assert gate.wait(10)
+        return begin_turn(*arguments)
+
+    monkeypatch.setattr(store, "begin_turn", slow)
+    asking = asyncio.create_task(collect(fake_service(adapters, store=store).reply(ask("x"))))
+    assert await asyncio.to_thread(begun.wait, 10)
+    asking.cancel()
+    await asyncio.sleep(0.01)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert store.turns["turn-0"]["error"].code == "cancelled"
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
