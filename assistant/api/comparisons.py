@@ -19,7 +19,7 @@ from assistant.comparison.batch import Batches
 from assistant.comparison.comparator import Comparator
 from assistant.comparison.events import ComparisonDone, ComparisonStarted
 from assistant.comparison.questions import Question, read_questions
-from assistant.comparison.request import ComparisonRequest, Setup
+from assistant.comparison.request import ComparisonRequest, References, Setup
 from assistant.comparison.results import as_object, averages, table, to_csv, to_json_lines
 from assistant.errors import InvalidRequest
 from assistant.feedback.comparison_records import Batch, Comparison
@@ -39,7 +39,7 @@ class ComparisonBody(ComparisonRequest):
 
 class RowBody(Frozen):
     question: str
-    references: tuple[str, ...] = ()
+    references: References = ()
 
 
 class BatchBody(Setup):

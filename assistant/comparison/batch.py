@@ -134,6 +134,10 @@ async def _patiently(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _row(question: Question, setup: Setup) -> tuple[str, dict[str, Any], str | None]:
-    if question.error is not None:
-        return question.text, {}, f"line {question.line}: {question.error}"
-    return question.text, setup.ask(question.text, question.references).record(), None
+    error = question.error
+    if error is None:
+        try:
+            return question.text, setup.ask(question.text, question.references).record(), None
+        except InvalidRequest as wrong:
+            error = str(wrong)
+    return question.text, {}, f"line {question.line}: {error}"

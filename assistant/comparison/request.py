@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from assistant.best_of import check_spread
 from assistant.errors import InvalidRequest
@@ -21,6 +21,8 @@ WITH_DOCUMENTS: tuple[Mode, ...] = ("rag", "rag-tuned")
 """Modes that answer from the documents."""
 
 FEWEST, MOST = 2, 6
+
+References = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=32)]
 
 
 class Contestant(Frozen):
@@ -132,16 +134,20 @@ class Setup(Frozen):
         return self.model_dump(mode="json", exclude_unset=True)
 
     def ask(self, question: str, references: Sequence[str] = ()) -> ComparisonRequest:
-        """Raises InvalidRequest where the question is empty."""
+        """Raises InvalidRequest where the question is empty, or a reference, or where there are too many of them."""
         about = {"question": question, "references": tuple(references)}
-        return ComparisonRequest.model_validate({**self.record(), **about})
+        try:
+            return ComparisonRequest.model_validate({**self.record(), **about})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 class ComparisonRequest(Setup):
     """One question to all contestants. `references` are accepted answers to score against."""
 
     question: str
-    references: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=32)] = ()
+    references: References = ()
 
     @model_validator(mode="after")
     def check_question(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from assistant.service import AdapterStatus, ChatService
 from assistant.ui import adapter_view as view
 from assistant.ui.history import Updates
 from assistant.ui.pick_list import PICK
+
+log = logging.getLogger(__name__)
 
 MAX_CARD = 200_000
 """Characters of a model card that are shown; a longer one is cut."""
@@ -194,21 +197,18 @@ class AdaptersTab:
         }
         try:
             adapter = await self.service.upload_adapter(Path(file), name.strip() or None)
-        except SwapboardError as error:
-            yield {
-                self.outcome: view.result(f"Refused: {error}", "bad"),
-                self.upload: gr.Button(interactive=True),
-                self.file: None,
+            self._chosen[str(request.session_hash)] = adapter.name
+            updates = {
+                **await self._show(adapter.name),
+                self.outcome: view.result(f"{adapter.name} is in the catalogue", "good"),
+                self.name: "",
             }
-            return
-        self._chosen[str(request.session_hash)] = adapter.name
-        yield {
-            **await self._show(adapter.name),
-            self.outcome: view.result(f"{adapter.name} is in the catalogue", "good"),
-            self.upload: gr.Button(interactive=True),
-            self.file: None,
-            self.name: "",
-        }
+        except SwapboardError as error:
+            updates = {self.outcome: view.result(f"Refused: {error}", "bad")}
+        except Exception as error:  # the button has to come back
+            log.exception("an adapter could not be added after an unexpected error")
+            updates = {self.outcome: view.result(f"Unexpected error: {type(error).__name__}", "bad")}
+        yield {**updates, self.upload: gr.Button(interactive=True), self.file: None}
 
 
 def read_readme(folder: Path) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from assistant.ui.history import SAVE_FILE, Updates, file_name
 from assistant.ui.pick_list import PICK
 from assistant.ui.toast import tell
 from assistant.ui.visitor import read_visitor
+
+log = logging.getLogger(__name__)
 
 LOOK = 1.5
 """Seconds between two looks at a batch that is being answered."""
@@ -151,6 +154,10 @@ class BatchPanel:
             updates |= await self._shown(visitor.owner, batch_id, 0)
         except SwapboardError as error:
             tell(error, "Not started")
+            updates = {}
+        except Exception as error:  # the button has to come back
+            log.exception("a batch could not be started after an unexpected error")
+            tell(f"unexpected error: {type(error).__name__}", "Not started")
             updates = {}
         yield {**updates, self.start: gr.Button(interactive=True)}
 

@@ -136,6 +136,15 @@ async def test_a_database_that_is_away_is_told_before_anything_is_asked(start):
     assert backend.seen == []
 
 
+@pytest.mark.parametrize("references", [["a"] * 33, [""]])
+async def test_references_beyond_what_is_allowed_are_refused_in_every_form(start, references):
+    client = await start()
+    row = {"question": "one", "references": references}
+    for place, body in (("", {**ASK, **row}), ("/batches", {"contestants": PAIR, "rows": [row]})):
+        answer = await client.post(f"/v1/comparisons{place}", json=body)
+        assert answer.status_code == 400 and "references" in answer.json()["error"]["message"]
+
+
 async def test_a_batch_from_json_runs_to_its_table_and_downloads(start):
     client = await start()
     rows = [{"question": "=1+1", "references": ["base: word1"]}, {"question": ""}, {"question": "b"}]

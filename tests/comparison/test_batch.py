@@ -70,6 +70,16 @@ class Forgetful(EchoBackend):
             yield item
 
 
+async def test_a_row_with_too_many_references_fails_alone(batches_over, kept):
+    rows = [Question(1, "one", ("a",) * 33), Question(2, "two", ("",)), Question(3, "three", ("a",) * 32)]
+    async with batches_over() as batches:
+        batch_id = await batches.start_batch("ann", "Set", rows, SETUP)
+        await until(is_over(kept, batch_id))
+    many, empty, fine = kept.rows(batch_id, "ann")
+    assert "line 1: references: " in many.error and "at most 32" in many.error
+    assert "line 2: references.0: " in empty.error and fine.error is None and fine.state == "finished"
+
+
 async def test_all_rows_are_answered_and_a_failed_one_keeps_its_reason(batches_over, kept):
     rows = read_questions('{"question": "one"}\n{"question": 2}\n{"question": "poison"}\n{"question": "four"}')
     async with batches_over(Forgetful()) as batches:
