@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
+import shutil
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from assistant.errors import SwapboardError
@@ -85,9 +89,14 @@ class UploadQueue:
         """Take in `files`, after those under way; what came of earlier ones is forgotten once all are over."""
         if self.is_over:
             self._uploads = []
+            self._folder = TemporaryDirectory(prefix="swapboard-uploads-")
         first = len(self._uploads)
         self._uploads += [Upload(path.name) for path in files]
-        self._waiting += [(first + index, path, collection_id) for index, path in enumerate(files)]
+        own = [_linked(path, Path(self._folder.name)) for path in files]
+        # The page has no more use for its own copies, which others could ask it for.
+        for path in files:
+            path.unlink(missing_ok=True)
+        self._waiting += [(first + index, path, collection_id) for index, path in enumerate(own)]
         if self.is_over:
             self._task = asyncio.create_task(self._run())
 
@@ -105,10 +114,11 @@ class UploadQueue:
             await asyncio.sleep(LOOK)
 
     async def _run(self) -> None:
-        while self._waiting:
-            index, path, collection_id = self._waiting.pop(0)
-            self._uploads[index] = replace(self._uploads[index], is_begun=True)
-            self._uploads[index] = await asyncio.to_thread(self._take_in, index, path, collection_id)
+        with self._folder:
+            while self._waiting:
+                index, path, collection_id = self._waiting.pop(0)
+                self._uploads[index] = replace(self._uploads[index], is_begun=True)
+                self._uploads[index] = await asyncio.to_thread(self._take_in, index, path, collection_id)
 
     def _take_in(self, index: int, path: Path, collection_id: str) -> Upload:
         upload = self._uploads[index]
@@ -125,6 +135,20 @@ class UploadQueue:
             log.exception("a document was given up after an unexpected error")
             told = f"unexpected error: {type(error).__name__}"
         finally:
-            # The page has no more use for its own copy, which others could ask it for.
             path.unlink(missing_ok=True)
         return replace(upload, outcome="rejected", told=told)
+
+
+def _linked(path: Path, folder: Path) -> Path:
+    """A name of its own for a file. The page names files by their content, so that equal ones have one path.
+
+    A file that is gone stays so: it is told of when its turn comes.
+    """
+    own = folder / uuid.uuid4().hex
+    try:
+        os.link(path, own)
+    except FileNotFoundError:
+        pass
+    except OSError:  # on another file system, or one without links
+        shutil.copyfile(path, own)
+    return own

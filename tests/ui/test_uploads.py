@@ -74,6 +74,17 @@ async def test_what_the_page_received_is_not_left_lying_about(library: Library, 
     assert not any(path.exists() for path in paths)
 
 
+async def test_equal_files_that_wait_together_share_a_path_and_each_goes_in(library: Library, tmp_path: Path):
+    place = library.collections()[0].id
+    (path,) = write(tmp_path / "a", one="text")
+    queue, others = UploadQueue(library), UploadQueue(library)
+    queue.add([path, path], place)
+    path.write_text("text")  # the same upload, by the next visitor
+    others.add([path], place)
+    outcomes = [upload.outcome for one in (queue, others) for upload in await ended(one)]
+    assert sorted(outcomes) == ["added", "unchanged", "unchanged"] and not path.exists()
+
+
 async def test_files_go_in_when_nobody_looks_and_more_can_join_them(library: Library, tmp_path: Path, monkeypatch):
     gate, add = threading.Event(), library.add
 
