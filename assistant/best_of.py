@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -12,15 +11,12 @@ from dataclasses import replace
 from assistant.backends.base import Backend, Generation
 from assistant.catalog import Adapter
 from assistant.errors import InvalidRequest
-from assistant.merge import merged
+from assistant.merge import AT_ONCE, merged
 from assistant.messages import GREEDY_BELOW, Candidate, ChatRequest, Decoding, Drawn, Drew, Finished, Part, Scored
 from assistant.planner import Step
 
 SPREAD = 0.8
 """The temperature where the request names none: one answer n times would leave nothing to choose from."""
-
-AT_ONCE = 8
-"""Answers to one request that are drawn at the same time, so that they do not fill the queue for everybody else."""
 
 SEEDS = 2**63
 
@@ -64,9 +60,8 @@ async def best_of(
     first = step.generation.decoding.seed or 0
     seeds = [(first + number) % SEEDS for number in range(n)]
     steps = [_seeded(step, seed) for seed in seeds]
-    turn = asyncio.Semaphore(AT_ONCE)
     ends: dict[int, tuple[str, Finished]] = {}
-    async with aclosing(merged([_whole(backend, one.generation, turn) for one in steps])) as drawn:
+    async with aclosing(merged([_whole(backend, one.generation) for one in steps], AT_ONCE)) as drawn:
         async for number, end in drawn:
             ends[number] = end
             yield Drew(index=index, done=len(ends), of=n)
@@ -87,12 +82,10 @@ def _seeded(step: Step, seed: int) -> Step:
     return replace(step, generation=replace(step.generation, decoding=decoding))
 
 
-async def _whole(
-    backend: Backend, generation: Generation, turn: asyncio.Semaphore
-) -> AsyncGenerator[tuple[str, Finished], None]:
+async def _whole(backend: Backend, generation: Generation) -> AsyncGenerator[tuple[str, Finished], None]:
     """The answer, once it is whole."""
     text = ""
-    async with turn, aclosing(backend.generate(generation)) as pieces:
+    async with aclosing(backend.generate(generation)) as pieces:
         async for piece in pieces:
             if isinstance(piece, Finished):
                 yield text, piece

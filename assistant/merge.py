@@ -10,16 +10,26 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def merged(streams: Sequence[AsyncGenerator[T, None]]) -> AsyncGenerator[tuple[int, T], None]:
+AT_ONCE = 8
+"""Streams of one request that compute at the same time, so that they do not fill the queue for everybody else."""
+
+
+async def merged(
+    streams: Sequence[AsyncGenerator[T, None]], at_once: int | None = None
+) -> AsyncGenerator[tuple[int, T], None]:
     """Items of all streams as they come, each with the index of its stream.
 
     Closing it closes them all; so does an error of one, which is raised here.
+
+    Args:
+        at_once: how many are read at the same time, in their order; None for all.
     """
+    turn = asyncio.Semaphore(at_once or len(streams))
     items: asyncio.Queue[tuple[int, T] | BaseException | None] = asyncio.Queue()
 
     async def pump(index: int, stream: AsyncGenerator[T, None]) -> None:
         try:
-            async with aclosing(stream):
+            async with aclosing(stream), turn:
                 async for item in stream:
                     items.put_nowait((index, item))
         except Exception as error:

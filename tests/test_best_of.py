@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from assistant.best_of import AT_ONCE
 from assistant.errors import EngineFailed
+from assistant.merge import AT_ONCE
 from assistant.messages import BestOf, ChatRequest, Decoding, Done, Failed, Message
 from tests.fakes import EchoBackend, fake_service, write_adapter
 

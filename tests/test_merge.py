@@ -47,3 +47,22 @@ async def test_closing_it_closes_them_all():
         await anext(items)
         await anext(items)
     assert all(source.is_closed for source in sources)
+
+
+async def test_no_more_are_read_at_once_than_allowed_and_those_never_begun_are_closed_too():
+    begun: list[int] = []
+
+    async def stream(number: int) -> AsyncGenerator[int, None]:
+        begun.append(number)
+        for _ in range(3):
+            await asyncio.sleep(0.001)
+            yield number
+
+    items = [item async for item in merged([stream(number) for number in range(5)], 2)]
+    assert begun == [0, 1, 2, 3, 4] and sorted(items) == [(n, n) for n in range(5) for _ in range(3)]
+    first = {number for number, _ in items[:6]}
+    assert first == {0, 1}, "the third began before another had ended"
+    streams = [stream(number) for number in range(5)]
+    async with aclosing(merged(streams, 2)) as some:
+        await anext(some)
+    assert all(one.ag_frame is None for one in streams)

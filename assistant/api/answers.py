@@ -12,7 +12,7 @@ from typing import Literal
 from assistant.api.connection import Json
 from assistant.api.errors import TurnFailed
 from assistant.api.logprobs import chat_logprobs, text_logprobs, width
-from assistant.merge import merged
+from assistant.merge import AT_ONCE, merged
 from assistant.messages import Done, Failed, Part, PartStarted, Passage, StreamEvent, TextDelta, TokenScore, Usage
 
 PART_BREAK = "\n\n"
@@ -34,7 +34,7 @@ class Writer:
     async def whole(self, streams: Sequence[AsyncGenerator[StreamEvent, None]]) -> Json:
         """One choice for each stream. Raises TurnFailed at the first that fails; the others are then stopped."""
         ends: dict[int, Done] = {}
-        async with aclosing(merged(streams)) as events:
+        async with aclosing(merged(streams, AT_ONCE)) as events:
             async for index, event in events:
                 if isinstance(event, Failed):
                     raise TurnFailed(event)
@@ -57,7 +57,7 @@ class Writer:
         openings: dict[int, Json] = {}
         offsets = [0] * len(streams)
         usage: Json = {"usage": None} if includes_usage else {}
-        async with aclosing(merged(streams)) as events:
+        async with aclosing(merged(streams, AT_ONCE)) as events:
             async for index, event in events:
                 if isinstance(event, Failed):
                     raise TurnFailed(event)

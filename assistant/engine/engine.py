@@ -83,7 +83,7 @@ class Engine:
         self._fail_running(error)
         for sequence in list(self.scheduler.waiting):
             self.scheduler.finish(sequence, State.FAILED)
-            sequence.emit(error)
+            sequence.tell(error)
 
     def submit(self, sequence: Sequence) -> None:
         """Raises QueueFull or EngineStopped."""
@@ -164,7 +164,7 @@ class Engine:
             elif row.samples:
                 self.scheduler.finish(sequence, State.FAILED)
                 name = sequence.adapter.name if sequence.adapter else BASE
-                sequence.emit(EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended"))
+                sequence.tell(EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended"))
 
     def _append(self, sequence: Sequence, token: int, logits: Tensor | None) -> None:
         """Take the next token into the answer, and its score where there are `logits`; end it where it is complete."""
@@ -204,14 +204,14 @@ class Engine:
             self._emit(sequence, text)
         finished = sequence.summary(reason)
         self.scheduler.finish(sequence, State.FINISHED)
-        sequence.emit(finished)
+        sequence.tell(finished)
 
     def _emit(self, sequence: Sequence, text: str) -> None:
         book: ScoreBook | None = sequence.scores
         if book is None:
-            sequence.emit(text)
+            sequence.tell(text)
         elif (scores := book.take()) or text:
-            sequence.emit(Scored(text=text, scores=scores))
+            sequence.tell(Scored(text=text, scores=scores))
 
     # The worker ----------------------------------------------------------------------------------
 
@@ -242,4 +242,4 @@ class Engine:
     def _fail_running(self, error: SwapboardError) -> None:
         for sequence in list(self.scheduler.running):
             self.scheduler.finish(sequence, State.FAILED)
-            sequence.emit(error)
+            sequence.tell(error)

@@ -138,7 +138,7 @@ class Scheduler:
                     sequence.virtual = sequence.lease.weights.virtual
             except SwapboardError as error:
                 self.finish(sequence, State.FAILED)
-                sequence.emit(error)
+                sequence.tell(error)
                 continue
             if held_up is not None:
                 held_up.passed += 1

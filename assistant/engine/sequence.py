@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
@@ -15,6 +16,8 @@ from assistant.catalog import Adapter
 from assistant.engine.spans import SpanConstraint
 from assistant.errors import SwapboardError
 from assistant.messages import Decoding, Finished, FinishReason, Scored, Timing, Usage
+
+log = logging.getLogger(__name__)
 
 _ids = itertools.count()
 
@@ -109,6 +112,14 @@ class Sequence:
     def cancel(self) -> None:
         """Ask for the end; the engine honours it before its next step. Safe from any thread."""
         self.is_cancelled = True
+
+    def tell(self, item: str | Scored | Finished | SwapboardError) -> None:
+        """Emit an item. Whoever cannot take it, say because its event loop is closed, ends this request alone."""
+        try:
+            self.emit(item)
+        except Exception:
+            log.exception("request %d could not be told %r", self.id, item)
+            self.cancel()
 
     def summary(self, reason: FinishReason) -> Finished:
         now = time.perf_counter()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 
 import pytest
 
+from assistant.errors import QueueFull
+from assistant.merge import AT_ONCE
 from assistant.messages import Message
 from tests.fakes import EchoBackend
 
@@ -182,6 +185,23 @@ def test_several_prompts_are_several_choices_in_order(connect):
     assert answer.usage.prompt_tokens == 6 and answer.usage.completion_tokens == 9
     turns = client.service.store.turns
     assert [turns[turn["turn_id"]]["request"].prompt for turn in answer.swapboard["turns"]] == prompts
+
+
+class FullBackend(EchoBackend):
+    """Refuses whatever comes while as many requests run as one client may have at once."""
+
+    async def generate(self, generation):
+        if self.running >= AT_ONCE:
+            raise QueueFull("many requests wait already", 2)
+        async with aclosing(super().generate(generation)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+def test_very_many_prompts_of_one_request_do_not_fill_the_queue(connect):
+    client = connect(FullBackend(words=2, pace=0.001))
+    answer = client.completions.create(model="base", prompt=["a"] * 128)
+    assert [choice.text for choice in answer.choices] == ["base: word1"] * 128
 
 
 def test_several_prompts_stream_side_by_side(connect):

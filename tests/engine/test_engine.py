@@ -14,6 +14,7 @@ from assistant.catalog import WEIGHTS_FILE, read_adapter
 from assistant.engine import attention
 from assistant.engine.sequence import State
 from assistant.errors import AdapterBroken, BaseModelError, EngineFailed, EngineStopped, QueueFull
+from assistant.messages import Finished
 from tests import tiny
 from tests.engine.harness import Bench
 
@@ -41,6 +42,13 @@ def bench(base):
     bench = Bench(base)
     yield bench
     bench.close()
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.001)
 
 
 def alone(base, prompt, adapter=None, **options):
@@ -204,6 +212,27 @@ def test_a_failing_step_ends_the_running_requests_and_the_engine_goes_on(base, m
     while not fine.items or isinstance(fine.items[-1], str):
         pass
     assert fine.finished
+    bench.close()
+
+
+@pytest.mark.parametrize("breaks", ["never", "once"])
+def test_a_request_whose_reader_is_gone_ends_alone(base, monkeypatch, breaks):
+    """With a step that fails, too: the worker lives on and answers the next request."""
+    bench = Bench(base)
+    gone, other = bench.submit("x", None, 300), bench.submit("y", None, 3)
+
+    def refuse(item: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    gone.sequence.emit = refuse
+    run, outcomes = bench.runner.run, iter([breaks == "once"])
+    monkeypatch.setattr(bench.runner, "run", lambda rows: 1 / 0 if next(outcomes, False) else run(rows))
+    bench.engine.start()
+    wait_until(lambda: other.items and not isinstance(other.items[-1], str))
+    assert isinstance(other.items[-1], EngineFailed if breaks == "once" else Finished)
+    wait_until(lambda: gone.sequence.is_over)
+    fine = bench.submit("z", None, 2)
+    wait_until(lambda: fine.items and isinstance(fine.items[-1], Finished))
     bench.close()
 
 
