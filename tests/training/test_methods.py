@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,16 @@ def test_sizes_that_a_recipe_has_not_are_refused() -> None:
 def test_more_layers_than_the_base_has_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(command("last-layers", out="models/tuned", layers=3)) == 1
     assert "--layers 3; the base has 2" in capsys.readouterr().err
+
+
+def test_a_fresh_prefix_is_what_the_base_makes_of_the_words(place: Path) -> None:
+    base = tiny_base(place)
+    words = base.tokenizer("Sort it: good or bad.", add_special_tokens=False)["input_ids"]
+    text = base.tokenizer("A fine tale", add_special_tokens=False)["input_ids"]
+    with torch.inference_mode():
+        wanted = base.model(torch.tensor([words + text])).logits[:, len(words) :]
+    task = dataclasses.replace(TASKS["sentiment"], soft_prompt_text="Sort it: good or bad.")
+    adapted = adapt(base, RECIPES["prefix-tuning"], len(words), task)
+    with torch.inference_mode():
+        found = adapted.model(input_ids=torch.tensor([text]), attention_mask=torch.ones(1, len(text))).logits
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
