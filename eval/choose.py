@@ -1,7 +1,8 @@
 """Which prompt suits the base best? Each of a task's prompts is asked of the same training records.
 
 `python -m eval.choose --task TASK --data TRAIN.jsonl [--limit N] --out PATH.json`; the best is then given to
-`eval.run` on the test file with `--mode` and `--prompt`, so that no prompt is chosen on what it is measured by.
+`eval.run` on the test file with `--mode` and `--prompt`, so that no prompt is chosen on what it is measured by. Those of
+mode rag are left out: a training file is no library to search.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def show(result: Result) -> None:
 
 
 async def ask_each(task: Task, items: Sequence[Item], concurrency: int) -> list[dict[str, Any]]:
-    """The figures of every prompt of the base, kind by kind.
+    """The figures of every prompt of the base but those of mode rag, kind by kind.
 
     Raises:
         EvaluationError: there are no records, or a request failed.
@@ -59,7 +60,7 @@ async def ask_each(task: Task, items: Sequence[Item], concurrency: int) -> list[
     rows = []
     async with measured_service() as service:
         for measured, own in by_kind(task, items):
-            for prompt in measured.prompts:
+            for prompt in (prompt for prompt in measured.prompts if prompt.mode != "rag"):
                 asked = Asked(BASE, prompt.mode)
                 outcome = await measure_task(service, task, own, asked, {measured.kind: prompt}, concurrency)
                 log.info("%s: %s answered", measured.kind.name, prompt.name)

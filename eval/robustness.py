@@ -23,6 +23,7 @@ from assistant.settings import load_settings
 from assistant.training.data import Item, sample
 from assistant.training.tasks.task import Record
 from eval.command import Result, add_common, described, run_command
+from eval.corpus import contexts, load_corpus
 from eval.measure import choose_prompts, measure_task
 from eval.metrics.bootstrap import means
 from eval.metrics.paired import Difference, paired_bootstrap
@@ -49,7 +50,7 @@ async def measure(options: argparse.Namespace) -> Result:
     noisy, over the same examples.
 
     Raises:
-        EvaluationError: the options do not go together, or a record has no text to noise.
+        EvaluationError: the options do not go together, or a record has no text to noise or no context to search for.
         DataError: the data is wrong; names file and line.
     """
     rates = sorted({0.0, *options.rates})
@@ -58,14 +59,19 @@ async def measure(options: argparse.Namespace) -> Result:
     task, settings = TASKS[options.task], load_settings()
     adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
     asked = who(settings, options.mode, adapter)
-    items = sample(task.load(options.data), options.limit, options.seed)
+    everything = task.load(options.data)
+    items = sample(everything, options.limit, options.seed)
     prompts = choose_prompts(task, items, asked, options.prompt)
+    # As eval.run: all contexts of the file, without noise.
+    corpus = contexts(everything) if asked.mode == "rag" else None
     noised = {
         kind: {rate: [_noised(item, kind, rate, options.seed) for item in items] for rate in rates[1:]}
         for kind in options.kinds
     }
     async with measured_service(settings) as service:
         about = described(service, options.adapter)
+        if corpus is not None:
+            await load_corpus(service.library, corpus)
         clean = await measure_task(service, task, items, asked, prompts, options.concurrency)
         curves: dict[str, list[dict[str, Any]]] = {}
         for kind, by_rate in noised.items():

@@ -16,6 +16,7 @@ from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
 from assistant.training.data import Item
 from assistant.training.tasks.legal import CLAUSE
+from eval import robustness
 from eval import run as command
 from eval.corpus import contexts, load_corpus
 from eval.run import main
@@ -61,7 +62,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     async def measured_service(settings: object) -> AsyncIterator[object]:
         yield fake
 
-    monkeypatch.setattr(command, "measured_service", measured_service)
+    for module in (command, robustness):
+        monkeypatch.setattr(module, "measured_service", measured_service)
     yield fake
     database.close()
 
@@ -97,6 +99,14 @@ def test_the_question_alone_is_asked_of_all_contexts(service, tmp_path: Path, ad
     told = question if adapter == "qa" else f"{question}\nAnswer with a few words copied from the context."
     assert any(f'Context: [1] "{RECORDS[0]["context"]}"\n\n{told}' in prompt for prompt in prompts)
     assert len(service.library.documents()) == 3
+
+
+def test_noisy_questions_search_the_same_contexts(service, tmp_path: Path) -> None:
+    arguments = ["--task", "qa", "--data", "qa.jsonl", "--mode", "rag", "--kinds", "lower-case", "--rates", "1"]
+    assert robustness.main([*arguments, "--out", "r.json"]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert [example["em"] for example in result["examples"]] == [1, 0, 0, 0]
+    assert [at["metrics"]["retrieved"]["value"] for at in result["curves"]["lower-case"]] == [0.75, 0.75]
 
 
 @pytest.mark.parametrize(
