@@ -37,8 +37,9 @@ def run_command(
     started = time.monotonic()
     try:
         check(options)
-        measured = asyncio.run(_measured(measure, options))
+        # Before the measurement: it is this code that runs, whatever is committed meanwhile.
         head = {"command": f"python -m {module} {shlex.join(given)}", "date": today(), "commit": commit()}
+        measured = asyncio.run(_measured(measure, options))
         result = {"kind": module.removeprefix("eval."), **head, **measured}
         result["seconds"] = round(time.monotonic() - started, 1)
         write(options.out, result)
@@ -86,10 +87,12 @@ def described(service: ChatService, adapter: str) -> Result:
 
 
 def write(path: Path, result: Result) -> None:
-    """Figures as JSON; dataclasses become objects."""
+    """Figures as JSON; dataclasses become objects. The file is there whole or not at all: what is there counts as done."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1, ensure_ascii=False, default=_plain)
-    path.write_text(text + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)
 
 
 def read_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:

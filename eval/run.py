@@ -90,8 +90,9 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
         DataError: the data is wrong; names file and line.
     """
     check(options)
-    result = asyncio.run(_measure(load_settings(), options))
-    result = {"task": options.task, "command": command, "date": today(), "commit": commit(), **result}
+    # Before the measurement: it is this code that runs, whatever is committed meanwhile.
+    head = {"task": options.task, "command": command, "date": today(), "commit": commit()}
+    result = head | asyncio.run(_measure(load_settings(), options))
     write(options.out, result)
     return result
 
@@ -152,7 +153,7 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
 
         about = {}
         async with measured_service(settings) as service:
-            outcome = await routing.run(service, options.data, options.limit)
+            outcome = await routing.run(service, options.data, options.limit, options.seed)
     elif options.task == perplexity.NAME:
         about = asked_of
         texts = sample(perplexity.read_texts(options.data), options.limit, options.seed)

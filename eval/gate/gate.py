@@ -59,6 +59,8 @@ async def judge(settings: Settings, question: Question, command: str) -> Gate:
     if isinstance(question.aim, Rewarded):
         read_prompts(question.aim.prompts)  # what is wrong with them is told before the base is loaded
     names = (BASE if question.against == BASE else AGAINST, CANDIDATE)
+    # Before the measurement: it is this code that runs, whatever is committed meanwhile.
+    started_on, started_at = today(), commit()
     async with _arena(settings, folders) as service:
         digest = None if question.against == BASE else service.catalog.get(AGAINST).digest
         aim = await _aim(service, question, names)
@@ -79,8 +81,8 @@ async def judge(settings: Settings, question: Question, command: str) -> Gate:
         margin=question.margin,
         reasons=against,
         command=command,
-        date=today(),
-        commit=commit(),
+        date=started_on,
+        commit=started_at,
     )
     record_gate(question.candidate, gate)
     return gate

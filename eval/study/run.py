@@ -106,7 +106,7 @@ def perform(place: Path, trial: Trial) -> dict[str, Any]:
     """Train where nothing equal was trained before, then measure everything the trial is measured on."""
     folder = place / ("bases" if trial.changes_base else "adapters") / trial.key
     logs = place / "logs" / f"{trial.key}.log"
-    started = time.monotonic()
+    started, head = time.monotonic(), {"date": today(), "commit": commit()}
     if not trial.is_base and not folder.is_dir():
         data = [_source(place, file) for file in trial.data]
         command = ["assistant.training.run", "--recipe", trial.recipe, "--task", trial.task, "--data", *data]
@@ -117,8 +117,7 @@ def perform(place: Path, trial: Trial) -> dict[str, Any]:
     return {
         "chapter": trial.chapter,
         "value": trial.value,
-        "date": today(),
-        "commit": commit(),
+        **head,
         "seconds": round(time.monotonic() - started, 1),
         "training": report,
         "measured": measured,

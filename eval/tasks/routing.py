@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from assistant.retrieval.embedder import Embedder
 from assistant.routing.nearest import Embed
 from assistant.routing.router import THRESHOLD, Router
 from assistant.settings import load_settings
+from assistant.training.data import sample
 from assistant.training.tasks.registry import TASKS as TRAINED
 from eval.metrics.bootstrap import measure_mean
 from eval.metrics.classification import print_confusion
@@ -57,7 +57,7 @@ class Utterance:
     split: str
 
 
-async def run(service: HasCatalog, data: str | None, limit: int | None) -> Outcome:
+async def run(service: HasCatalog, data: str | None, limit: int | None, seed: int = 0) -> Outcome:
     """Measure the test half with the adapters of the service, and print where each card came from.
 
     Raises:
@@ -71,6 +71,7 @@ async def run(service: HasCatalog, data: str | None, limit: int | None) -> Outco
         read_utterances(Path(data) if data else OWN, "test"),
         threshold=settings.router_threshold,
         limit=limit,
+        seed=seed,
     )
     print_cards(sources)
     return replace(outcome, config={**outcome.config, "cards": sources})
@@ -82,16 +83,16 @@ def measure(
     utterances: Sequence[Utterance],
     threshold: float | None = None,
     limit: int | None = None,
+    seed: int = 0,
 ) -> Outcome:
-    """Route every utterance. It is right when the list of tasks is exactly right.
+    """Route every utterance, or so many drawn at random. It is right when the list of tasks is exactly right.
 
     In the confusion table several steps count as "mixed".
 
     Raises:
         EvaluationError: there is nothing to route.
     """
-    if limit is not None and limit < len(utterances):
-        utterances = random.Random(0).sample(list(utterances), limit)
+    utterances = sample(utterances, limit, seed)
     task_of = {adapter.name: adapter.card.task for adapter in adapters} | {BASE: CHAT}
     router = Router(embed, lambda: adapters, threshold)
     examples: list[dict[str, Any]] = []

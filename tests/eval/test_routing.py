@@ -81,6 +81,15 @@ def test_mixed_intents_are_right_only_with_the_exact_list() -> None:
     }
 
 
+def test_the_seed_draws() -> None:
+    dev = read_utterances(OWN, "dev")
+    drawn = [
+        [example["text"] for example in measure(BagOfWords().embed, [MOOD], dev, limit=3, seed=seed).examples]
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_measuring_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError):
         measure(BagOfWords().embed, [MOOD], [])

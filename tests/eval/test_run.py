@@ -121,6 +121,14 @@ def test_result_holds_metrics_provenance_and_every_answer(service: Reader, tmp_p
     }
 
 
+def test_the_commit_is_that_of_the_code_that_measured(
+    service: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "commit", lambda: "later" if service.seen else "c0ffee")
+    assert main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "r.json"]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["commit"] == "c0ffee"
+
+
 def test_cost_is_tokens_and_seconds_of_an_answer(service: Reader, tmp_path: Path) -> None:
     """2 tokens in 0.5 s: 4 a second."""
     main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "r.json"])

@@ -144,6 +144,25 @@ def test_second_run_computes_nothing_again(source: Path, tmp_path: Path, command
     assert len(commands.told) == first
 
 
+def test_a_result_that_was_cut_off_while_it_was_written_is_not_taken_as_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.write_text
+
+    def cut_off(path: Path, text: str, **options: str) -> None:
+        whole(path, text[:10], **options)
+        raise KeyboardInterrupt
+
+    path = tmp_path / "results" / "rank-1.json"
+    with monkeypatch.context() as killing:
+        killing.setattr(Path, "write_text", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            runner.write(path, {"value": "1"})
+    assert not path.exists()
+    runner.write(path, {"value": "1"})
+    assert json.loads(path.read_text()) == {"value": "1"} and list(path.parent.iterdir()) == [path]
+
+
 def test_failed_trials_are_told_and_take_no_result_away(source: Path, tmp_path: Path, commands: Commands) -> None:
     runner.study(options(source, tmp_path / "out", "rank"))
     commands.fails = True
@@ -151,6 +170,14 @@ def test_failed_trials_are_told_and_take_no_result_away(source: Path, tmp_path: 
         runner.study(options(source, tmp_path / "out", "rate"))
     # The fifth is a point that both chapters share, and that was done before.
     assert len(list((tmp_path / "out/small/results").iterdir())) == 5
+
+
+def test_a_trial_tells_the_commit_it_began_at(
+    tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "commit", lambda: "later" if commands.told else "c0ffee")
+    trial = Trial("method", "lora", "sentiment", ("sentiment",), ("s.jsonl",))
+    assert runner.perform(tmp_path, trial)["commit"] == "c0ffee"
 
 
 def test_a_changed_base_is_measured_as_the_base(tmp_path: Path, commands: Commands) -> None:
