@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from assistant.errors import EvaluationError
 from assistant.messages import Passage
 from assistant.retrieval.grounding import FOUND, ground
 from assistant.retrieval.keyword import KeywordIndex
@@ -32,10 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def choose(options: argparse.Namespace) -> Result:
-    """For each file the shares of true answers, with and without their context among the passages."""
+    """For each file the shares of true answers, with and without their context among the passages.
+
+    Raises:
+        EvaluationError: a source names no task.
+        DataError: the data is wrong; names file and line.
+    """
     files = {}
     for source in options.data:
         name, _, path = source.partition("=")
+        if name not in TASKS:
+            raise EvaluationError(f"--data {source!r}: allowed is TASK=PATH with one of {', '.join(TASKS)}")
         items = [item for item in read_items([path], TASKS[name]) if "context" in item.record]
         files[source] = shares(items, sample(items, options.limit, options.seed))
     table = [row(files.values(), threshold) for threshold in THRESHOLDS]

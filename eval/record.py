@@ -75,6 +75,11 @@ def check_base(result: Result, against: Result | None) -> None:
     if names[0] in (BASE, None) or names[1] != BASE:
         raise EvaluationError(f"got {names[0]!r} against {names[1]!r}; allowed: an adapter against base")
     check_same_examples(result, against)
+    if unshared := result["metrics"].keys() ^ against["metrics"].keys():
+        raise EvaluationError(
+            f"metrics: only one of both has {', '.join(sorted(unshared))}; allowed: the base asked in the same way, "
+            "in mode rag where the adapter was"
+        )
     if result["base_digest"] != against["base_digest"]:
         raise EvaluationError(
             f"base_digest: {result['base_digest']!r} and {against['base_digest']!r}; allowed: the same in both"

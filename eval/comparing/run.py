@@ -13,7 +13,7 @@ from typing import Any
 
 from assistant.catalog import Adapter, Catalog
 from assistant.comparison.request import TUNED, Mode
-from assistant.errors import EvaluationError, NothingRelevant
+from assistant.errors import EvaluationError, NothingRelevant, UnknownAdapter
 from assistant.messages import Part, Retrieval
 from assistant.service import ChatService
 from assistant.settings import Settings
@@ -76,7 +76,12 @@ async def run(
     """
     sections = [section for section in SECTIONS if section.name in names]
     catalog = Catalog(settings.adapters_dir)
-    adapters = {name: catalog.get(name) for name in NAMES if name in names}
+    try:
+        adapters = {name: catalog.get(name) for name in NAMES if name in names}
+    except UnknownAdapter as error:
+        raise UnknownAdapter(
+            f"{error}; each task asks the adapter of its name, and --tasks says which tasks"
+        ) from error
     everything = {section.name: section.load(data) for section in sections}
     asked = {name: random.Random(seed).sample(items, len(items))[:limit] for name, items in everything.items()}
     answers = Answers(out.with_suffix(".answers.jsonl"))

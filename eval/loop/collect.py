@@ -68,10 +68,14 @@ async def collect(
         await asyncio.to_thread(votes.rank, voter, ranking, comparison_id, by_place=True)
         log.info("voted on %r", question)
 
-    async with asyncio.TaskGroup() as group:
-        for number, question in enumerate(questions):
-            if question not in voted:
-                group.create_task(one(number, question))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number, question in enumerate(questions):
+                if question not in voted:
+                    group.create_task(one(number, question))
+    except ExceptionGroup as failed:
+        # One failure ends the run; the comparisons beside it were cancelled.
+        raise failed.exceptions[0] from failed
     # All have voted; no export has a vote whose names are still to be told.
     for case in votes.votes():
         if case.is_hidden:

@@ -212,6 +212,7 @@ def test_other_documents_are_searched_anew(backend: Reads, tmp_path: Path) -> No
     ("arguments", "message"),
     [
         ("--task compare", "no adapter named 'legal'"),
+        ("--task compare", "each task asks the adapter of its name, and --tasks says which tasks"),
         ("--task compare --tasks qa --data absent", "absent/qa/test.jsonl: cannot be read"),
         ("--task compare --mode rag", "compare asks in every mode by itself"),
         ("--task compare --adapter qa", "compare asks in every mode by itself"),

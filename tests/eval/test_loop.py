@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ import pytest
 
 from assistant.catalog import Catalog, Gained, Gate, read_adapter
 from assistant.comparison.comparator import Comparator
+from assistant.comparison.events import ColumnEvent
 from assistant.comparison.request import Contestant
 from assistant.feedback.ballots import Case, Ranking, Vote
 from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.export import export_rows
 from assistant.feedback.store import Store
 from assistant.feedback.votes import VoteStore
-from assistant.messages import Decoding, Message
+from assistant.messages import Decoding, Failed, Message
 from assistant.training.preference.data import Asked, prompts, read_rows
 from eval.gate.gate import Question
 from eval.loop import circle as stages
@@ -259,6 +260,17 @@ def test_an_adapter_that_the_gate_refuses_is_not_served(place: Path, monkeypatch
     assert told["served"] is None and told["followed"] is None
     assert not (place / "turn/adapters/preferred").exists() and (place / "turn/candidates/preferred").is_dir()
     assert "failed; not surely better on its aim" in (place / "turn/report.md").read_text(encoding="utf-8")
+
+
+def test_an_answer_that_fails_ends_the_turn_with_its_reason(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(_comparator: Comparator, _request: object, _owner: str) -> AsyncIterator[ColumnEvent]:
+        yield ColumnEvent(column=0, event=Failed(status=500, code="engine_failed", message="out of memory"))
+
+    monkeypatch.setattr(Comparator, "run", fail)
+    assert main(command()) == 1
+    assert "failed: out of memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

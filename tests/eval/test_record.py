@@ -72,6 +72,14 @@ def test_any_other_adapter_stands_beside_the_base(adapters, capsys):
     assert (score.value, score.base, score.command) == (0.9, 0.6, "measure base\nmeasure mood")
 
 
+def test_a_base_that_was_asked_in_another_way_is_refused(adapters, capsys):
+    path = measured(adapters, "mood", "qa", em=0.9, retrieved=0.8)
+    base = measured(adapters, "base", "qa", em=0.6)
+    assert record.main([str(path), "--against", str(base)]) == 1
+    assert "only one of both has retrieved; allowed: the base asked in the same way" in capsys.readouterr().err
+    assert Catalog(adapters).get("mood").card.scores == ()
+
+
 def test_figures_of_another_revision_are_refused(adapters, capsys):
     path = measured(adapters, "taste", "reward", accuracy=0.7)
     path.write_text(path.read_text().replace(Catalog(adapters).get("taste").digest, "another"), encoding="utf-8")

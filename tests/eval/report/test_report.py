@@ -219,7 +219,9 @@ def test_cell_is_one_short_line() -> None:
     assert cell("x" * 30, 10) == "x" * 9 + "…"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"kind": "poem"}', '{"kind": "bias", "set": "swaps"}', '{"kind": "comparison"}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"kind": "poem"}', '{"kind": "bias", "set": "swaps"}', '{"kind": "comparison"}']
+)
 def test_file_that_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(EvaluationError, match=r"x\.json: (cannot be read|not a result that can be shown)"):
