@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from assistant.backends.base import Backend, Residency
 from assistant.best_of import best_of, spread
 from assistant.catalog import Adapter, Catalog
-from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
+from assistant.errors import AdapterError, InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
 from assistant.messages import (
     ChatRequest,
     CompletionRequest,
@@ -154,7 +154,7 @@ class ChatService:
         """Take a zip or folder into the catalogue. Nothing of it is kept when it is refused.
 
         Under a name that exists it is a new revision: requests in flight finish on the old one, and a
-        pinned name stays pinned.
+        pinned name stays pinned, unless there is no room for both.
         """
         return await self._swapped(await asyncio.to_thread(self.intake.admit, source, name))
 
@@ -170,7 +170,11 @@ class ChatService:
         was_pinned = any(r.pinned for r in self.backend.residents() if r.name == adapter.name)
         await self.backend.retire(adapter.name, keep=adapter.digest)
         if was_pinned:
-            await self.backend.pin(adapter, True)
+            try:
+                await self.backend.pin(adapter, True)
+            except AdapterError as error:
+                # It is served all the same, and loaded for its next request; its status says that it is not pinned.
+                log.warning("the new revision of %r could not be pinned: %s", adapter.name, error)
         return adapter
 
     async def delete_adapter(self, name: str) -> None:

@@ -6,12 +6,15 @@ weights are opaque objects that the given `load` returns.
 
 Life of an entry:  (absent) → LOADING → RESIDENT → (absent)
                                   └──→ FAILED → (absent)
+
+Two names with the same content are two entries: each is pinned, unloaded and retired by itself.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +23,12 @@ from typing import Any
 
 from assistant.catalog import Adapter
 from assistant.errors import AdapterConflict, AdapterError, AdapterTooLarge, EngineStopped, SwapboardError
+
+RETRY_AFTER = 10.0
+"""Seconds for which a failed load answers for itself; whoever asks later has it tried again, as the cause may be gone."""
+
+Key = tuple[str, str]
+"""Name and digest."""
 
 
 class AdapterState(StrEnum):
@@ -41,11 +50,20 @@ class Entry:
     is_pinned: bool = False
     is_retired: bool = False
     used: int = 0
+    failed_at: float = 0.0
     loaded: Future[None] = field(default_factory=Future)
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.adapter)
 
     @property
     def is_evictable(self) -> bool:
         return self.state is AdapterState.RESIDENT and self.leases == 0 and not self.is_pinned
+
+
+def key_of(adapter: Adapter) -> Key:
+    return adapter.name, adapter.digest
 
 
 class Lease:
@@ -86,7 +104,7 @@ class AdapterPool:
         self.evictions = 0
         self._load = load
         self._size_of = size_of
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[Key, Entry] = {}
         self._lock = threading.Lock()
         self._clock = itertools.count(1)
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="adapter-loader")
@@ -104,7 +122,11 @@ class AdapterPool:
         """
         size = self._known_size(adapter)
         with self._lock:
-            entry = self._entries.get(adapter.digest) or self._admit(adapter, size)
+            entry = self._entries.get(key_of(adapter))
+            if entry is not None and entry.error and time.monotonic() - entry.failed_at >= RETRY_AFTER:
+                del self._entries[entry.key]
+                entry = None
+            entry = entry or self._admit(adapter, size)
             if entry is None or entry.state is AdapterState.LOADING:
                 return None
             if entry.error is not None:
@@ -130,9 +152,9 @@ class AdapterPool:
         """
         size = self._known_size(adapter)
         with self._lock:
-            entry = self._entries.get(adapter.digest)
+            entry = self._entries.get(key_of(adapter))
             if entry is not None and entry.state is AdapterState.FAILED:
-                del self._entries[adapter.digest]
+                del self._entries[entry.key]
                 entry = None
             entry = entry or self._admit(adapter, size)
             if entry is None:
@@ -146,7 +168,7 @@ class AdapterPool:
     def unload(self, adapter: Adapter) -> None:
         """Drop a revision. Raises AdapterConflict when it is not resident or a request holds it."""
         with self._lock:
-            entry = self._entries.get(adapter.digest)
+            entry = self._entries.get(key_of(adapter))
             if entry is None:
                 raise AdapterConflict(f"adapter {adapter.name!r} is not loaded")
             if entry.state is AdapterState.LOADING or entry.leases:
@@ -154,13 +176,13 @@ class AdapterPool:
                     "it is being loaded" if entry.state is AdapterState.LOADING else f"{entry.leases} requests hold it"
                 )
                 raise AdapterConflict(f"adapter {adapter.name!r} cannot be unloaded now: {held}")
-            del self._entries[adapter.digest]
+            del self._entries[entry.key]
         self.on_change()
 
     def pin(self, adapter: Adapter, pinned: bool) -> None:
         """Raises AdapterConflict when the revision is not resident."""
         with self._lock:
-            entry = self._entries.get(adapter.digest)
+            entry = self._entries.get(key_of(adapter))
             if entry is None or entry.state is not AdapterState.RESIDENT:
                 raise AdapterConflict(f"adapter {adapter.name!r} is not loaded; load it before pinning it")
             entry.is_pinned = pinned
@@ -169,13 +191,16 @@ class AdapterPool:
     def retire(self, name: str, keep: str | None = None) -> None:
         """Let go of all revisions under `name` but `keep`; those in use go when their last request ends."""
         with self._lock:
-            if keep in self._entries:
-                # One that is gone back to before its last request has ended stays.
-                self._entries[keep].is_retired = False
-            for entry in list(self._entries.values()):
-                if entry.adapter.name == name and entry.adapter.digest != keep:
+            for entry in [entry for entry in self._entries.values() if entry.adapter.name == name]:
+                if entry.adapter.digest != keep:
                     entry.is_pinned, entry.is_retired = False, True
                     self._drop_if_retired(entry)
+                elif entry.error:
+                    # What it failed of may be gone, as it is served anew.
+                    del self._entries[entry.key]
+                else:
+                    # One that is gone back to before its last request has ended stays.
+                    entry.is_retired = False
         self.on_change()
 
     def entries(self) -> list[Entry]:
@@ -190,15 +215,15 @@ class AdapterPool:
         """Raises RuntimeError where the books are wrong; every test ends with it."""
         with self._lock:
             problems = []
-            for digest, entry in self._entries.items():
+            for key, entry in self._entries.items():
                 if entry.leases < 0:
                     problems.append(f"{entry.adapter.name} has {entry.leases} leases")
                 if (entry.state is AdapterState.RESIDENT) != (entry.weights is not None):
                     problems.append(f"{entry.adapter.name} is {entry.state} with weights {entry.weights!r}")
                 if entry.leases and entry.state is not AdapterState.RESIDENT:
                     problems.append(f"{entry.adapter.name} is leased while {entry.state}")
-                if digest != entry.adapter.digest:
-                    problems.append(f"{entry.adapter.name} is filed under {digest}")
+                if key != entry.key:
+                    problems.append(f"{entry.adapter.name} is filed under {key}")
             if self.used_bytes > self.budget:
                 problems.append(f"{self.used_bytes} bytes of {self.budget}")
             if problems:
@@ -241,23 +266,23 @@ class AdapterPool:
         if free < size:
             return None
         for victim in victims:
-            del self._entries[victim.adapter.digest]
+            del self._entries[victim.key]
             self.evictions += 1
         entry = Entry(adapter, size)
-        self._entries[adapter.digest] = entry
+        self._entries[entry.key] = entry
         self._loader.submit(self._fill, entry)
         return entry
 
     def _drop_if_retired(self, entry: Entry) -> None:
         if entry.is_retired and entry.leases == 0 and entry.state is not AdapterState.LOADING:
-            self._entries.pop(entry.adapter.digest, None)
+            self._entries.pop(entry.key, None)
 
     # Actions: called without the lock ------------------------------------------------------------
 
     def _known_size(self, adapter: Adapter) -> int:
         with self._lock:
-            entry = self._entries.get(adapter.digest)
-        return entry.nbytes if entry else self._size_of(adapter)
+            entry = self._entries.get(key_of(adapter))
+        return entry.nbytes if entry and not entry.error else self._size_of(adapter)
 
     def _fill(self, entry: Entry) -> None:
         """Read an entry's weights, on the loader thread; whatever happens is told to those who wait."""
@@ -273,7 +298,8 @@ class AdapterPool:
             entry.weights, entry.error = weights, error
             entry.state = AdapterState.FAILED if error else AdapterState.RESIDENT
             # A failed entry stays, so that its requests hear why, but takes no room.
-            entry.nbytes = 0 if error else entry.nbytes
+            if error:
+                entry.nbytes, entry.failed_at = 0, time.monotonic()
             self._drop_if_retired(entry)
         if error:
             entry.loaded.set_exception(error)

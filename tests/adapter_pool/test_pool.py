@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from assistant.adapter_pool import pool as pools
 from assistant.adapter_pool.pool import AdapterPool, AdapterState
 from assistant.catalog import Adapter
 from assistant.errors import AdapterBroken, AdapterConflict, AdapterError, AdapterTooLarge
@@ -118,6 +120,42 @@ def test_a_failed_load_is_told_to_every_request_and_tried_again_on_demand(pool, 
     assert pool.used_bytes == 0
     loads.failing.clear()
     pool.release(lease(pool, adapter("bad")))
+    assert pool.used_bytes == 10
+
+
+def test_a_failed_load_is_tried_again_for_requests_too_after_a_while(pool, loads, monkeypatch):
+    loads.failing.add("a")
+    assert pool.load(adapter("a")).exception(10)
+    loads.failing.clear()
+    with pytest.raises(AdapterBroken):
+        pool.try_acquire(adapter("a"))
+    monkeypatch.setattr(pools, "RETRY_AFTER", 0.0)
+    assert pool.try_acquire(adapter("a")) is None
+    pool.entries()[0].loaded.result(10)
+    pool.release(pool.try_acquire(adapter("a")))
+
+
+def test_going_back_to_a_revision_forgets_that_it_failed_before(pool, loads):
+    loads.failing.add("a")
+    first, second = adapter("a", revision=1), adapter("a", revision=2)
+    assert pool.load(first).exception(10)
+    loads.failing.clear()
+    pool.release(lease(pool, second))
+    pool.retire("a", keep=first.digest)
+    assert pool.entries() == [] and pool.try_acquire(first) is None
+    pool.entries()[0].loaded.result(10)
+    pool.release(pool.try_acquire(first))
+
+
+def test_two_names_of_the_same_content_are_held_pinned_and_retired_each_by_itself(pool):
+    one, other = adapter("a"), replace(adapter("a"), name="b")
+    for wanted in (one, other):
+        pool.release(lease(pool, wanted))
+        pool.pin(wanted, True)
+    assert names(pool) == ["a", "b"] and pool.used_bytes == 20
+    pool.retire("a")
+    (left,) = pool.entries()
+    assert left.adapter == other and left.is_pinned
 
 
 def test_an_unexpected_failure_becomes_an_adapter_error(pool, loads):

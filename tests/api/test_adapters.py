@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from assistant.adapter_pool.revisions import Revisions
+from assistant.errors import AdapterConflict
 from tests.api.conftest import MAX_UPLOAD
-from tests.fakes import write_adapter
+from tests.fakes import EchoBackend, write_adapter
 
 
 @pytest.fixture
@@ -170,3 +171,24 @@ def test_earlier_revisions_are_listed_and_gone_back_to(connect, tmp_path):
     assert reverted.status_code == 200 and reverted.json()["digest"] == first
     assert httpx.post(f"{url}/revert", json={}).json()["digest"] == second
     assert httpx.post(f"{url}/revert", json={"digest": "abc"}).status_code == 400
+
+
+class FullBackend(EchoBackend):
+    """Has room for the first revision that is pinned, and for no other."""
+
+    pins = 0
+
+    async def pin(self, adapter, pinned):
+        self.pins += 1
+        if self.pins > 1:
+            raise AdapterConflict(f"no room for {adapter.name!r}")
+        await super().pin(adapter, pinned)
+
+
+def test_a_new_revision_that_cannot_be_pinned_is_live_and_says_so(connect, source):
+    client = connect(FullBackend())
+    url = f"{client.url}/v1/adapters"
+    assert httpx.post(f"{url}/mood/pin", json={"pinned": True}).json()["pinned"] is True
+    answer = httpx.post(url, data={"name": "mood"}, files={"file": ("mood.zip", zipped(source))})
+    assert answer.status_code == 201
+    assert (answer.json()["task"], answer.json()["pinned"], answer.json()["state"]) == ("jokes", False, "on disk")
