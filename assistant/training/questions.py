@@ -73,7 +73,7 @@ def make(options: argparse.Namespace) -> None:
     """Write the file, whole or not at all.
 
     Raises:
-        DataError: a file cannot be read, or holds no passage that is short enough.
+        DataError: a file cannot be read, or holds no passage that is short enough; or no usable pair was drawn.
         SettingsError: an adapter is of another task or base, or the agreement is no probability.
     """
     if not 0 <= options.agreement <= 1:
@@ -93,11 +93,16 @@ def make(options: argparse.Namespace) -> None:
             if (pair := usable(passage, text)) is not None:
                 pairs.setdefault((passage, pair[0]), pair[1])
         log.info("batch %d: %d usable pairs so far", number, len(pairs))
+    drawn = len(passages) * options.each
+    if not pairs:
+        raise DataError(
+            f"{' '.join(options.data)}: of {drawn} texts drawn none is a question with an answer from its passage; "
+            "raise --each, or give an --asker that was trained longer"
+        )
     records = [{"context": passage, "question": question, "answers": [a]} for (passage, question), a in pairs.items()]
     model.set_adapter("checker")
     agreed = check(model, base, prompter, cards["checker"], records, options.agreement)
     write(options.out, agreed)
-    drawn = len(passages) * options.each
     log.info(
         "%d passages, %d drawn, %d usable, %d agreed upon: %s",
         len(passages),

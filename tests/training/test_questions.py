@@ -78,6 +78,15 @@ def test_pairs_that_the_checker_agrees_with_are_written_once_each(
     assert (adapters / "made" / "made.jsonl").read_text() == ""
 
 
+def test_no_usable_pair_is_said(
+    adapters: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(questions, "draw", lambda *arguments: [])
+    assert make() == 1
+    assert "passages.jsonl: of 12 texts drawn none is a question" in capsys.readouterr().err
+    assert not (adapters / "made").exists()
+
+
 def test_agreement_is_the_probability_of_the_whole_answer(adapters: Path) -> None:
     base = tiny_base(adapters)
     card = questions.read_card(Path("parts/qa"), "qa", base)
