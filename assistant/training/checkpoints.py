@@ -1,14 +1,17 @@
-"""What all trainers of TRL are told: checkpoints hold the trained weights alone, and nothing leaves the machine."""
+"""What all trainers of TRL are told: checkpoints hold the trained weights alone, a run goes on from its last, and nothing
+leaves the machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import get_last_checkpoint
 
 from assistant.training.methods import Adapted
 
@@ -19,6 +22,20 @@ class AdapterCheckpoints(Trainer):
     """Mixed into a trainer, before it; set `adapted` before the trainer's own `__init__`."""
 
     adapted: Adapted
+
+    def go_on(self) -> None:
+        """Train to the end, from the last checkpoint where there is one; a run that has ended takes no further step."""
+        last = get_last_checkpoint(str(self.args.output_dir))
+        state = TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME)) if last else None
+        if last is None or state is None or not has_ended(state):
+            self.train(resume_from_checkpoint=last)
+            return
+        self.state = state
+        self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
+        self._load_from_checkpoint(last)
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()
+        self.control = self.callback_handler.on_train_end(self.args, self.state, self.control)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, torch.Tensor] | None = None) -> None:
         folder = Path(str(output_dir or self.args.output_dir))
@@ -36,3 +53,9 @@ class AdapterCheckpoints(Trainer):
 
     def _send_telemetry(self) -> None:
         """Nothing about a training leaves the machine."""
+
+
+def has_ended(state: TrainerState) -> bool:
+    """Whether the step a checkpoint was written at was the last, by the number of steps or by patience."""
+    callbacks = cast(dict[str, Any], state.stateful_callbacks)
+    return bool(callbacks["TrainerControl"]["args"]["should_training_stop"])

@@ -26,6 +26,7 @@ from assistant.training.mixture import base_losses
 from assistant.training.progress import LOSS_FILE
 from assistant.training.recipes import Recipe
 from assistant.training.rows import Rows
+from assistant.training.run_folder import write_json
 from assistant.training.sft import Hyperparameters, Phase, peak_memory, train_phase
 from assistant.training.start import start_from
 from assistant.training.tasks.task import Task
@@ -139,7 +140,7 @@ def _raw_phase(
     phase = train_phase(adapted, tokenizer, settings, settings.raw_epochs or 1.0, rows, None, folder, save_steps)
     draw(folder / LOSS_FILE, folder / PICTURE)
     save_file(adapted.state(), state)
-    done.write_text(json.dumps(asdict(phase)), encoding="utf-8")
+    write_json(done, asdict(phase))
     return phase
 
 
@@ -154,5 +155,5 @@ def _difficulty(
     if torch.cuda.is_available():
         cast(Any, base.model).to("cuda")
     losses = base_losses(base.model, examples, pad_id, settings.row_tokens)
-    kept.write_text(json.dumps(losses), encoding="utf-8")
+    write_json(kept, losses)
     return losses

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any, Literal, cast
 
 from assistant.base_model import Base, load_base, resolve_device, resolve_dtype
 from assistant.catalog import WEIGHTS_FILE, Card
-from assistant.errors import SettingsError
+from assistant.errors import DataError, SettingsError
 from assistant.prompt import Prompter
 from assistant.settings import Settings, load_settings
 from assistant.training.course import fine_tune
@@ -31,14 +29,14 @@ from assistant.training.provenance import commit, today
 from assistant.training.publish import check_model_target, check_target, publish, publish_model
 from assistant.training.raw_text import raw_examples
 from assistant.training.recipes import RECIPES, Recipe, chosen_size
+from assistant.training.run_folder import close_run, examples_digest, open_run, write_json
 from assistant.training.sft import Hyperparameters
-from assistant.training.start import start_digest
+from assistant.training.start import check_base, start_digest
 from assistant.training.tasks.registry import TASKS
 from assistant.training.tasks.task import Task
 
 log = logging.getLogger(__name__)
 
-RUNS = Path("runs")
 NAMED_SKIPPED = 5
 """How many left-out examples are named; all are counted."""
 
@@ -76,7 +74,11 @@ def train(options: Namespace, command: str) -> Path:
     )
     # What is trained of the base itself lies in float32, whatever it is computed in.
     base = load_base(settings.base, "float32" if recipe.changes_base else dtype, settings.data_dir)
+    if options.start_from:
+        check_base("--start-from", options.start_from, base)
     corpus = _corpus(options, items, task, base, rank if recipe.is_soft_prompt else 0)
+    if len(targets) > 1:
+        _check_kinds(kinds, corpus, options.max_tokens)
     hyperparameters = Hyperparameters(
         recipe=recipe.name,
         rank=rank,
@@ -96,7 +98,7 @@ def train(options: Namespace, command: str) -> Path:
         raw_epochs=options.raw_epochs if corpus.raw else None,
         started_from=start_digest(options.start_from) if options.start_from else None,
     )
-    folder = _open_run(options, hyperparameters, base, corpus, {"command": command, "commit": started_at})
+    folder, started_at = _open_run(options, hyperparameters, base, corpus, command, started_at)
     adapted, report = fine_tune(
         base,
         task,
@@ -133,6 +135,7 @@ def train(options: Namespace, command: str) -> Path:
     }
     size = _publish(adapted, targets, base, dtype, card, account, options.replace, folder, settings)
     write_json(folder / "report.json", {**asdict(report), "file_bytes": size})
+    close_run(folder)
     log.info("written: %s", ", ".join(map(str, targets.values())))
     return cast(Path, options.out)
 
@@ -173,14 +176,25 @@ def _corpus(options: Namespace, items: Sequence[Any], task: Task, base: Base, vi
     return Corpus(training, validation, raw, len(skipped))
 
 
+def _check_kinds(kinds: Sequence[str], corpus: Corpus, max_tokens: int) -> None:
+    """Raises DataError where a kind that is to have a prompt of its own has nothing to train it on."""
+    trained = {example.kind for example in corpus.train}
+    for kind in kinds:
+        if kind not in trained:
+            raise DataError(
+                f"no {kind} example is left to train on: all are longer than {max_tokens} tokens, or held out; "
+                "raise --max-tokens, lower --validation, or leave their file out"
+            )
+
+
 def _open_run(
-    options: Namespace, settings: Hyperparameters, base: Base, corpus: Corpus, origin: Mapping[str, object]
-) -> Path:
-    """Where checkpoints lie, with the whole config in it; runs of other settings never share a folder."""
+    options: Namespace, settings: Hyperparameters, base: Base, corpus: Corpus, command: str, started_at: str | None
+) -> tuple[Path, str | None]:
     chosen = {
         **asdict(settings),
         "task": options.task,
         "data": options.data,
+        "examples": examples_digest(corpus.train, corpus.validation, corpus.raw),
         "limit": options.limit,
         "per_label": options.per_label,
         "base": base.digest,
@@ -189,14 +203,9 @@ def _open_run(
         "raw_text": [str(path) for path in options.raw_text],
         "raw_fields": options.raw_fields,
     }
-    identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-    folder = RUNS / f"{options.out.name}-{identity}"
-    folder.mkdir(parents=True, exist_ok=True)
     counts = {"train_examples": len(corpus.train), "raw_pieces": len(corpus.raw), "skipped": corpus.skipped}
-    config = {**chosen, "base_name": plain_name(base), "save_steps": options.save_steps, **counts, **origin}
-    write_json(folder / "config.json", config)
-    log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
-    return folder
+    told = {"base_name": plain_name(base), "save_steps": options.save_steps, **counts, "command": command}
+    return open_run(options.out.name, chosen, told, started_at)
 
 
 def _publish(
@@ -227,7 +236,3 @@ def _publish(
             scratch=scratch,
         )
     return sum((folder / WEIGHTS_FILE).stat().st_size for folder in targets.values())
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -30,9 +30,48 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.recipe in RECIPES and options.task is None:
         parser.error(f"--recipe {options.recipe} needs a --task")
-    if options.recipe in OBJECTIVES and options.task is not None:
-        parser.error(f"--recipe {options.recipe} learns from preferences; leave out --task")
+    _settle(parser, options, supervised=sorted(RECIPES))
     return options
+
+
+def _settle(parser: argparse.ArgumentParser, options: argparse.Namespace, supervised: Sequence[str]) -> None:
+    """Refuse options that the recipe does not have, and put in the defaults of those that it has."""
+    grpo = ("grpo",)
+    # Whose an option is, and what it is unless given.
+    own: dict[str, tuple[Sequence[str], object]] = {
+        **dict.fromkeys(("task", "per_label", "curriculum", "layers"), (supervised, None)),
+        **dict.fromkeys(("raw_text", "raw_fields", "weights"), (supervised, [])),
+        "raw_epochs": (supervised, 1.0),
+        "sampling": (supervised, "proportional"),
+        "sampling_temperature": (supervised, 2.0),
+        "row_tokens": (supervised, 512),
+        "beta": (("dpo", "kto", "grpo"), None),
+        "centre": (("reward",), None),
+        "reward": (grpo, None),
+        "judge": (grpo, None),
+        "generations": (grpo, 4),
+        "new_tokens": (grpo, 96),
+        "temperature": (grpo, 1.0),
+        "iterations": (grpo, 2),
+        "epsilon": (grpo, 0.2),
+    }
+    for option, needed, is_there in (
+        ("raw_fields", "--raw-text", options.raw_text),
+        ("raw_epochs", "--raw-text", options.raw_text),
+        ("sampling_temperature", "--sampling temperature", options.sampling == "temperature"),
+    ):
+        if getattr(options, option) is not None and not is_there:
+            parser.error(f"{_flag(option)} goes with {needed}, which is not given")
+    for option, (recipes, default) in own.items():
+        if getattr(options, option) is None:
+            setattr(options, option, default if options.recipe in recipes else None)
+        elif options.recipe not in recipes:
+            named = "the recipes that learn a task" if recipes is supervised else ", ".join(recipes)
+            parser.error(f"recipe {options.recipe!r} has no {_flag(option)}; it is of {named}")
+
+
+def _flag(option: str) -> str:
+    return f"--{option.replace('_', '-')}"
 
 
 def _add_data(group: argparse._ArgumentGroup) -> None:
@@ -47,11 +86,11 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--data-note", default="source not stated", help="source and licence of the data, for the card")
     add("--limit", type=positive(int), help="use this many records, drawn at random")
     add("--per-label", type=positive(int), help="this many examples of each label, rare ones repeated")
-    add("--validation", type=int, default=200, help="examples held out of the data; 0 for none")
+    add("--validation", type=_count, default=200, help="examples held out of the data; 0 for none")
     add("--max-tokens", type=positive(int), default=384, help="longer examples are left out")
-    add("--raw-text", nargs="+", type=Path, default=[], metavar="PATH", help="text to go on pre-training on first")
-    add("--raw-fields", nargs="+", default=[], metavar="FIELD", help="fields of raw JSON lines that hold the text")
-    add("--raw-epochs", type=positive(float), default=1.0, help="times the raw text is read")
+    add("--raw-text", nargs="+", type=Path, metavar="PATH", help="text to go on pre-training on first")
+    add("--raw-fields", nargs="+", metavar="FIELD", help="fields of raw JSON lines that hold the text")
+    add("--raw-epochs", type=positive(float), help="times the raw text is read; 1 unless given")
 
 
 def _add_mixture(group: argparse._ArgumentGroup) -> None:
@@ -59,11 +98,10 @@ def _add_mixture(group: argparse._ArgumentGroup) -> None:
     add(
         "--sampling",
         choices=("proportional", "temperature", "equal"),
-        default="proportional",
-        help="share of each kind: by its size, by its size to the power 1/T, or the same for all",
+        help="share of each kind: by its size (the default), by its size to the power 1/T, or the same for all",
     )
-    add("--sampling-temperature", type=positive(float), default=2.0, metavar="T")
-    add("--weights", nargs="+", type=_weight, default=[], metavar="KIND=W", help="how much the loss of a kind counts")
+    add("--sampling-temperature", type=positive(float), metavar="T", help="2 unless given")
+    add("--weights", nargs="+", type=_weight, metavar="KIND=W", help="how much the loss of a kind counts")
     add("--curriculum", choices=("easy-to-hard",), help="easy is what the base's own loss is low on")
 
 
@@ -76,7 +114,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--warmup", type=float, default=0.05, help="share of the steps with a rising rate")
     add("--rank", type=positive(int), help="rank, virtual tokens or bottleneck width; the recipe's unless given")
     add("--layers", type=positive(int), metavar="N", help="last-layers: how many; 4 unless given")
-    add("--row-tokens", type=positive(int), default=512, help="tokens of one forward pass")
+    add("--row-tokens", type=positive(int), help="tokens of one forward pass; 512 unless given")
     add(
         "--batch-size",
         type=positive(int),
@@ -98,11 +136,11 @@ def _add_preference(group: argparse._ArgumentGroup) -> None:
     add("--centre", type=float, help="weight that holds rewards around zero: reward; 0 for none")
     add("--reward", type=Path, metavar="FOLDER", help="grpo: the reward adapter that is learnt from")
     add("--judge", type=Path, metavar="FOLDER", help="grpo: another reward adapter, which only watches")
-    add("--generations", type=positive(int), default=4, help="grpo: answers drawn to each prompt")
-    add("--new-tokens", type=positive(int), default=96, help="grpo: most tokens of an answer")
-    add("--temperature", type=positive(float), default=1.0, help="grpo: of the answers drawn")
-    add("--iterations", type=positive(int), default=2, help="grpo: steps on the same answers")
-    add("--epsilon", type=positive(float), default=0.2, help="grpo: how far ratios may go before they are clipped")
+    add("--generations", type=positive(int), help="grpo: answers drawn to each prompt; 4 unless given")
+    add("--new-tokens", type=positive(int), help="grpo: most tokens of an answer; 96 unless given")
+    add("--temperature", type=positive(float), help="grpo: of the answers drawn; 1 unless given")
+    add("--iterations", type=positive(int), help="grpo: steps on the same answers; 2 unless given")
+    add("--epsilon", type=positive(float), help="grpo: how far ratios may go before they are clipped; 0.2 unless given")
 
 
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
@@ -113,6 +151,12 @@ def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
         return value
 
     return convert
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: allowed are whole numbers from 0")
+    return int(text)
 
 
 def _weight(text: str) -> tuple[str, float]:

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,9 @@ class Progress(TrainerCallback):
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        # What is not logged with a checkpoint is not known to a run that goes on from it.
+        if control.should_save or control.should_training_stop:
+            control.should_log = True
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
 
@@ -96,3 +99,13 @@ class Progress(TrainerCallback):
             self.bar.set_postfix(loss=f"{float(logs['loss']):.3f}")
         else:
             self.bar.write(f"step {state.global_step}: validation loss {logs['eval_loss']:.4f}")
+
+
+def mean_loss(history: Sequence[Mapping[str, float]]) -> float:
+    """The mean training loss over all steps of a trainer's log, those before a resume included."""
+    total, last = 0.0, 0.0
+    for entry in history:
+        # Each is the mean over the steps since the one before.
+        if "loss" in entry:
+            total, last = total + entry["loss"] * (entry["step"] - last), entry["step"]
+    return total / last if last else 0.0

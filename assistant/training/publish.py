@@ -138,13 +138,13 @@ def _write_trained(folder: Path, name: str, card: Card, training: Mapping[str, A
 
 
 def _write_card(folder: Path, name: str, content: Mapping[str, Any]) -> None:
-    _write(folder / CARD_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / CARD_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     # An adapter that was trained elsewhere keeps the README it came with.
     if "training" in content:
-        _write(folder / README_FILE, render(name, content))
+        write_whole(folder / README_FILE, render(name, content))
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace a file in one move: a reader sees the old text or the new."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

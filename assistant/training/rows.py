@@ -30,6 +30,7 @@ class Rows(Sequence[Batch]):
     ) -> None:
         """`pad_id` is given where rows are padded, `kinds` where their numbers go with them as task ids."""
         self._pad_id, self._weights, self._kinds = pad_id, weights, kinds
+        self.answer_tokens = sum(len(example.answer) for example in examples)
         plan: Any = partial(plan_rows if pad_id is None else batches, row_tokens=row_tokens, seed=seed)
         self._plan: list[Any] = (
             list(plan(examples))

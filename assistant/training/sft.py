@@ -16,7 +16,6 @@ from datasets import Dataset
 from torch import nn
 from torch.utils.data import Sampler, SequentialSampler
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, PrinterCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
 from assistant.training.adalora import Allocation, is_adalora, orthogonality
@@ -24,7 +23,7 @@ from assistant.training.checkpoints import AdapterCheckpoints
 from assistant.training.loss import Batch, answer_loss
 from assistant.training.methods import Adapted
 from assistant.training.packing import IGNORED
-from assistant.training.progress import Progress
+from assistant.training.progress import Progress, mean_loss
 from assistant.training.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -77,9 +76,9 @@ class Phase:
 class AnswerTrainer(AdapterCheckpoints, SFTTrainer):
     """TRL's trainer with our loss and checkpoints of the trained weights alone."""
 
-    def __init__(self, adapted: Adapted, in_order: bool, **others: Any) -> None:
-        self.adapted = adapted
-        self.in_order = in_order
+    def __init__(self, adapted: Adapted, in_order: bool, answer_tokens: float, **others: Any) -> None:
+        """`answer_tokens` is how many a row of the validation part has in the mean."""
+        self.adapted, self.in_order, self.answer_tokens = adapted, in_order, answer_tokens
         super().__init__(model=adapted.model, **others)
         # TRL puts the adapter of a quantised base into bfloat16, where small steps of Adam are lost.
         for parameter in adapted.model.parameters():
@@ -105,7 +104,8 @@ class AnswerTrainer(AdapterCheckpoints, SFTTrainer):
     ) -> tuple[torch.Tensor, None, None]:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            return answer_loss(model, inputs) / (inputs["labels"] != IGNORED).sum(), None, None
+            # Trainer takes the mean over rows: with one divisor for all, every answer token counts the same.
+            return answer_loss(model, inputs) / self.answer_tokens, None, None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[int] | None:
         if self.in_order:
@@ -173,6 +173,7 @@ def train_phase(
     trainer = AnswerTrainer(
         adapted,
         in_order=settings.curriculum is not None,
+        answer_tokens=validation.answer_tokens / len(validation) if validation is not None else 1.0,
         args=arguments,
         train_dataset=tables[0],
         eval_dataset=None if validation is None else tables[1],
@@ -183,17 +184,16 @@ def train_phase(
     trainer.remove_callback(PrinterCallback)
     if is_adalora(adapted.model):
         trainer.add_callback(Allocation(adapted.model, earlier_steps))
-    outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    trainer.go_on()
+    taken = trainer.state.global_step
     measured = {int(entry["step"]): entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry}
     # The last step is always one that measures.
     shown = (min(measured, key=measured.__getitem__) if patient else max(measured)) if measured else None
     return Phase(
-        steps=outcome.global_step,
+        steps=taken,
         seconds=progress.seconds,
-        tokens_per_second=round(
-            rows.tokens * outcome.global_step * settings.accumulate / len(rows) / max(progress.seconds, 0.1), 1
-        ),
-        train_loss=round(outcome.training_loss, 4),
+        tokens_per_second=round(rows.tokens * taken * settings.accumulate / len(rows) / max(progress.seconds, 0.1), 1),
+        train_loss=round(mean_loss(trainer.state.log_history), 4),
         validation_loss=None if shown is None else round(measured[shown], 4),
         best_step=shown if patient else None,
     )

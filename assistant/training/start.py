@@ -9,7 +9,8 @@ from peft import PeftModel, set_peft_model_state_dict
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 
-from assistant.catalog import CONFIG_FILE, WEIGHTS_FILE, content_digest
+from assistant.base_model import Base
+from assistant.catalog import CONFIG_FILE, WEIGHTS_FILE, content_digest, read_card
 from assistant.errors import SettingsError
 from assistant.training.methods import Adapted
 
@@ -22,11 +23,18 @@ def start_digest(folder: Path) -> str:
         raise SettingsError(f"--start-from {folder}: no adapter can be read there: {error}") from error
 
 
+def check_base(option: str, folder: Path, base: Base) -> None:
+    """Raises SettingsError where the adapter in `folder` says on its card that it was made for another base."""
+    card = read_card(folder)
+    if card.base_digest not in (None, base.digest):
+        raise SettingsError(f"{option} {folder}: it was made for base {card.base_name}; this is {base.name}")
+
+
 def start_from(adapted: Adapted, folder: Path) -> None:
     """Put the weights of the adapter in `folder` into the fresh ones.
 
     Raises:
-        SettingsError: the folder holds no adapter, or one of another type, rank or set of layers.
+        SettingsError: the folder holds no adapter, or one of another type, rank or set of layers, or of P-tuning.
     """
     if not isinstance(adapted.model, PeftModel):
         raise SettingsError("--start-from is for PEFT's adapters; the recipe trains weights of another kind")
@@ -40,6 +48,11 @@ def start_from(adapted: Adapted, folder: Path) -> None:
     own = str(adapted.model.active_peft_config.peft_type.value)
     if kind != own:
         raise SettingsError(f"--start-from {folder}: its type is {kind}; the recipe trains {own}")
+    if kind == "P_TUNING":
+        raise SettingsError(
+            f"--start-from {folder}: p-tuning leaves virtual tokens, and not the network that made them, "
+            "which is what the recipe trains"
+        )
     for name in sorted(given.keys() | wanted.keys()):
         shapes = [tuple(tensors[name].shape) if name in tensors else None for tensors in (given, wanted)]
         if shapes[0] != shapes[1]:

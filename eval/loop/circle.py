@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import time
@@ -161,12 +160,9 @@ class Circle:
         write(path, config)
 
     def _exported(self, cases: list[Any]) -> Path:
-        """The votes as pairs; the file's name tells its content, so that no training goes on from other votes."""
-        staged = self.folder / "preference.jsonl"
-        told = write_file(staged, "preference", export_rows(cases, "preference"))
-        log.info("%s", told)
-        path = staged.with_stem(f"preference-{hashlib.sha256(staged.read_bytes()).hexdigest()[:8]}")
-        staged.rename(path)
+        """The votes as pairs."""
+        path = self.folder / "preference.jsonl"
+        log.info("%s", write_file(path, "preference", export_rows(cases, "preference")))
         return path
 
     async def _drawn(self, service: ChatService, when: str, name: str, unseen: list[Asked]) -> list[list[str]]:

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from assistant.catalog import Catalog
-from assistant.training import course, run
+from assistant.training import course, job, run
 from assistant.training.checkpoints import STATE_FILE
 from assistant.training.data import Example
-from assistant.training.loss import row_losses
+from assistant.training.loss import answer_loss, row_losses
 from assistant.training.methods import adapt
 from assistant.training.packing import pad
 from assistant.training.progress import Progress
@@ -33,6 +33,7 @@ from assistant.training.tasks.registry import TASKS
 from tests.training.harness import command, examples, settings, tiny_base
 
 ROOT = Path(__file__).parents[2]
+SPEEDS = ("seconds", "tokens_per_second", "peak_memory_bytes")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -133,9 +134,12 @@ def test_resumed_run_equals_an_uninterrupted_one(
     out = "models" if RECIPES[recipe].changes_base else "adapters"
     options = {"epochs": 3, "save-steps": 2, "row-tokens": 200, **more}
 
+    on_step_end = Progress.on_step_end
+
     def cut_off(
         self: Progress, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        on_step_end(self, args, state, control)
         if state.global_step == 5:
             raise KeyboardInterrupt
 
@@ -151,6 +155,41 @@ def test_resumed_run_equals_an_uninterrupted_one(
     assert cut.keys() == whole.keys()
     for key, tensor in whole.items():
         torch.testing.assert_close(cut[key], tensor, atol=1e-5, rtol=1e-3)
+    reports = [json.loads(next(place.glob(f"runs/{n}-*/report.json")).read_text()) for n in ("cut", "whole")]
+    for figure in ("steps", "best_step", "train_loss", "validation_loss"):
+        assert reports[0][figure] == pytest.approx(reports[1][figure], abs=2e-4), figure
+
+
+@pytest.mark.parametrize("more", [{"epochs": 1.6}, {"epochs": 20, "patience": 1, "lr": 0.5}])
+def test_run_that_has_ended_takes_no_further_step(
+    place: Path, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an epoch, or by patience; what was left to do was to publish it."""
+    reports = []
+    monkeypatch.setattr(job, "_publish", lambda *arguments: reports.append(arguments[5]["report"]) or 1 / 0)
+    options = command(**{"row-tokens": 200, "save-steps": 2, **more})
+    with pytest.raises(ZeroDivisionError):
+        run.main(options)
+    monkeypatch.setattr(Progress, "on_step_end", None)
+    with pytest.raises(ZeroDivisionError):
+        run.main(options)
+    before, after = ({k: v for k, v in r.items() if k not in SPEEDS} for r in reports)
+    assert before == after
+    assert after["train_loss"] > 0
+    assert reports[1]["seconds"] >= reports[0]["seconds"] - 1
+
+
+def test_every_answer_token_of_the_validation_part_counts_the_same(place: Path) -> None:
+    """One row of a short answer, and one of a long answer."""
+    base, chosen = tiny_base(place), settings("bitfit")
+    adapted = adapt(base, RECIPES["bitfit"], 0, TASKS["sentiment"])
+    held_out = [Example((1, 2), (60,)), Example((1, 2), tuple(range(70, 90)))]
+    rows, measured = Rows(examples(20), 60, 0), Rows(held_out, 10, 0)
+    assert len(measured) == 2
+    phase = train_phase(adapted, base.tokenizer, chosen, 1, rows, measured, place / "run", save_steps=100)
+    with torch.inference_mode():
+        losses = [answer_loss(adapted.model, pad([example], 256)).item() for example in held_out]
+    assert phase.validation_loss == pytest.approx(sum(losses) / 21, abs=1e-3)
 
 
 def test_curriculum_is_measured_once_and_trained_in_order(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +292,7 @@ def test_terminal_is_shown_a_bar_and_a_file_gets_lines(
         state.global_step = 0
         progress.on_train_begin(None, state, None)
         state.global_step = 2
-        progress.on_step_end(None, state, None)
+        progress.on_step_end(None, state, TrainerControl())
         progress.on_log(None, state, None, {"loss": 0.123, "learning_rate": 0.1})
         progress.on_train_end(None, state, None)
         lines = [record for record in caplog.records if "step 2 of 4" in record.getMessage()]

@@ -16,8 +16,11 @@ from safetensors.torch import load_file
 
 from assistant.catalog import Catalog, Score
 from assistant.errors import AdapterConflict
-from assistant.training import publish, run
+from assistant.training import job, publish, run
+from assistant.training.options import parse
+from assistant.training.progress import Progress
 from assistant.training.publish import record_scores, staging
+from assistant.training.run_folder import write_json
 from tests.training.harness import command
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +130,106 @@ def test_recorded_score_replaces_the_one_of_the_same_metric_and_data(place: Path
     assert [score.value for score in adapter.card.scores] == [0.75]
     assert adapter.digest == digest
     assert "| accuracy | 0.750 (0.100–0.900) | 0.200 |" in (folder / "README.md").read_text()
+
+
+def test_other_data_under_the_same_name_is_another_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off before it was published, and begun again on a file that says the opposite."""
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_publish", None)
+        with pytest.raises(TypeError):
+            run.main(command())
+    reviews = (place / "reviews.jsonl").read_text()
+    swapped = reviews.replace("positive", "#").replace("negative", "positive").replace("#", "negative")
+    (place / "reviews.jsonl").write_text(swapped)
+    assert run.main(command()) == 0
+    assert run.main(command(out="adapters/other")) == 0
+    tiny, other = (load_file(place / "adapters" / n / "adapter_model.safetensors") for n in ("tiny", "other"))
+    for name, tensor in tiny.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
+    assert len(list((place / "runs").glob("tiny-*"))) == 2
+
+
+def test_run_that_was_published_is_trained_anew(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run.main(command(**{"raw-text": ["reviews.jsonl"], "raw-fields": ["text"], "save-steps": 1})) == 0
+    [folder] = (place / "runs").iterdir()
+    left = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert left == {"config.json", "report.json", "loss.csv", "loss.png", "raw/loss.csv", "raw/loss.png"}
+
+
+def test_card_names_the_commit_that_a_run_was_started_at(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(self: Progress, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def named(name: str) -> str:
+        return json.loads((place / "adapters" / "tiny" / name).read_text())["training"]["commit"]
+
+    arguments = command(**{"epochs": 6, "save-steps": 1})
+    monkeypatch.setattr(job, "commit", lambda: "first")
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "on_save", die, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            run.main(arguments)
+    monkeypatch.setattr(job, "commit", lambda: "second")
+    assert run.main(arguments) == 0
+    [folder] = (place / "runs").iterdir()
+    assert named("card.json") == json.loads((folder / "config.json").read_text())["commit"] == "first"
+    assert run.main([*arguments, "--replace"]) == 0
+    assert named("card.json") == "second"
+
+
+def test_json_of_a_run_is_replaced_whole(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place / "phase.json"
+    write_json(path, {"steps": 1})
+
+    def fail(self: Path, target: Path) -> None:
+        assert json.loads(target.read_text()) == {"steps": 1}
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(path, {"steps": 2})
+    assert json.loads(path.read_text()) == {"steps": 1}
+
+
+def test_kind_without_an_example_is_named_before_the_training(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = {"text": "good " * 100, "translation": "bueno", "to": "Spanish"}
+    (place / "translate.jsonl").write_text(json.dumps(long) + "\n")
+    data = ["sentiment=reviews.jsonl", "translation=translate.jsonl"]
+    assert run.main(command("multitask-prompt-tuning", task="instruct", data=data)) == 1
+    assert "no translation example is left to train on" in capsys.readouterr().err
+    assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "words"),
+    [
+        ("lora", {"beta": 0.1}, "recipe 'lora' has no --beta; it is of dpo, kto, grpo"),
+        ("lora", {"centre": 1}, "recipe 'lora' has no --centre; it is of reward"),
+        ("full", {"reward": "x"}, "recipe 'full' has no --reward; it is of grpo"),
+        ("lora", {"judge": "x"}, "recipe 'lora' has no --judge"),
+        ("lora", {"generations": 4}, "recipe 'lora' has no --generations"),
+        ("lora", {"new-tokens": 96}, "recipe 'lora' has no --new-tokens"),
+        ("lora", {"temperature": 1}, "recipe 'lora' has no --temperature"),
+        ("lora", {"iterations": 2}, "recipe 'lora' has no --iterations"),
+        ("lora", {"epsilon": 0.2}, "recipe 'lora' has no --epsilon"),
+        ("lora", {"raw-epochs": 2}, "--raw-epochs goes with --raw-text"),
+        ("lora", {"raw-fields": "text"}, "--raw-fields goes with --raw-text"),
+        ("lora", {"sampling-temperature": 2}, "--sampling-temperature goes with --sampling temperature"),
+        ("lora", {"validation": -1, "patience": 3}, "--validation: -1: allowed are whole numbers from 0"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], recipe: str, options: dict[str, object], words: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(command(recipe, **options))
+    assert words in capsys.readouterr().err
+
+
+def test_options_that_are_not_given_have_the_recipes_defaults() -> None:
+    options = parse(["--recipe", "lora", "--task", "qa", "--data", "x", "--out", "y"])
+    assert (options.row_tokens, options.raw_epochs, options.sampling, options.weights) == (512, 1.0, "proportional", [])
+    assert options.generations is None
+    options = parse(["--recipe", "grpo", "--data", "x", "--out", "y"])
+    assert (options.generations, options.new_tokens, options.iterations) == (4, 96, 2)
+    assert options.row_tokens is None

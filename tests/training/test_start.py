@@ -15,6 +15,7 @@ from assistant.training.methods import adapt
 from assistant.training.recipes import RECIPES
 from assistant.training.start import start_from
 from assistant.training.tasks.registry import TASKS
+from tests.tiny import write_base
 from tests.training.harness import command, tiny_base
 
 
@@ -56,3 +57,30 @@ def test_an_adapter_that_does_not_fit_is_refused(place: Path, capsys: pytest.Cap
     assert run.main(command("lora", **{"out": "adapters/second", "start-from": place / "nowhere"})) == 1
     assert "no adapter can be read there" in capsys.readouterr().err
     assert not (place / "adapters" / "second").exists()
+
+
+def test_virtual_tokens_of_p_tuning_are_no_start(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The network that made them is not in the file: it would begin from random numbers."""
+    assert run.main(command("p-tuning", out="adapters/first")) == 0
+    assert run.main(command("p-tuning", **{"out": "adapters/second", "start-from": "adapters/first"})) == 1
+    assert "not the network that made them" in capsys.readouterr().err
+    assert not (place / "adapters" / "second").exists()
+
+
+@pytest.mark.parametrize("recipe", ["prompt-tuning", "prefix-tuning", "multitask-prompt-tuning", "ia3", "dora"])
+def test_others_begin_where_the_adapter_ended(place: Path, recipe: str) -> None:
+    assert run.main(command(recipe, out="adapters/first")) == 0
+    adapted = adapt(tiny_base(place), RECIPES[recipe], 2, TASKS["sentiment"], ["sentiment"])
+    start_from(adapted, place / "adapters" / "first")
+    (place / "again").mkdir()
+    adapted.writers()[""](place / "again")
+    kept = load_file(place / "adapters" / "first" / "adapter_model.safetensors")
+    for name, tensor in load_file(place / "again" / "adapter_model.safetensors").items():
+        torch.testing.assert_close(tensor, kept[name].float(), rtol=0, atol=0)
+
+
+def test_adapter_of_another_base_is_no_start(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(command("lora", out="adapters/first")) == 0
+    write_base(place / "base", seed=1)
+    assert run.main(command("lora", **{"out": "adapters/second", "start-from": "adapters/first"})) == 1
+    assert "--start-from adapters/first: it was made for base base; this is base" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from argparse import Namespace
@@ -21,7 +20,7 @@ from assistant.errors import SettingsError
 from assistant.prompt import Prompter
 from assistant.settings import load_settings
 from assistant.training.data import sample, split_validation
-from assistant.training.job import NAMED_SKIPPED, RUNS, write_json
+from assistant.training.job import NAMED_SKIPPED
 from assistant.training.methods import Adapted, adapt, plain_name
 from assistant.training.preference.data import Rows, opinions, pairs, prompts, read_rows
 from assistant.training.preference.pairwise import train_dpo
@@ -34,8 +33,9 @@ from assistant.training.preference.unpaired import train_kto
 from assistant.training.provenance import commit, today
 from assistant.training.publish import check_target, publish
 from assistant.training.recipes import OBJECTIVES, RECIPES, Objective
+from assistant.training.run_folder import close_run, examples_digest, open_run, write_json
 from assistant.training.sft import peak_memory
-from assistant.training.start import start_digest, start_from
+from assistant.training.start import check_base, start_digest, start_from
 from assistant.training.tasks.sentiment import SENTIMENT
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,13 @@ def train(options: Namespace, command: str) -> Path:
     )
     rows = read_rows(options.data)
     base = load_base(settings.base, cast(Any, chosen.dtype), settings.data_dir)
+    for option in ("start_from", "reward", "judge"):
+        if adapter := getattr(options, option):
+            check_base(f"--{option.replace('_', '-')}", adapter, base)
     room = base.context_length - (chosen.new_tokens or 0)
     rendering = Rendering(Prompter(base.tokenizer), start.template)
     corpus = _corpus(options, objective, rows, rendering, min(options.max_tokens, room))
-    folder = _open_run(options, chosen, base, corpus, command)
+    folder, started_at = _open_run(options, chosen, base, corpus, command, started_at)
     set_seed(chosen.seed)
     adapted = _adapt(base, chosen, options.start_from)
     trained, everything = adapted.counts
@@ -117,24 +120,19 @@ def train(options: Namespace, command: str) -> Path:
         "against_start": verdict,
     }
     publish(_writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder)
+    close_run(folder)
     log.info("written: %s", options.out)
     return cast(Path, options.out)
 
 
 def check(options: Namespace, objective: Objective) -> None:
-    """Raises SettingsError where an option is not the recipe's, before the base is loaded."""
-    if options.beta is not None and objective.beta is None:
-        raise SettingsError(f"--beta is of dpo, kto and grpo; recipe {objective.name!r} has none")
+    """Raises SettingsError where options do not go together, before the base is loaded."""
     if options.beta is not None and options.beta < (0 if objective.name == GRPO else 1e-6):
         raise SettingsError(f"--beta {options.beta}: allowed are numbers above 0, for grpo 0 as well")
-    if options.centre is not None and (objective.centre is None or options.centre < 0):
-        raise SettingsError("--centre is of recipe 'reward'; allowed: numbers from 0")
-    if (options.reward is None) != (objective.name != GRPO):
-        raise SettingsError(
-            "--reward names the reward adapter that recipe 'grpo' learns from; it needs one, others none"
-        )
-    if options.judge is not None and objective.name != GRPO:
-        raise SettingsError(f"--judge watches recipe 'grpo'; recipe {objective.name!r} has none")
+    if options.centre is not None and options.centre < 0:
+        raise SettingsError(f"--centre {options.centre}: allowed are numbers from 0")
+    if objective.name == GRPO and options.reward is None:
+        raise SettingsError("recipe 'grpo' needs --reward, the reward adapter that it learns from")
     if options.judge is not None and reward_digest(options.judge) == reward_digest(options.reward):
         raise SettingsError("--judge is the reward adapter itself: it would see nothing that the reward does not")
     if objective.name == GRPO and options.generations < 2:
@@ -143,15 +141,10 @@ def check(options: Namespace, objective: Objective) -> None:
         raise SettingsError("--start-from is not offered for recipe 'reward': its head is trained from the beginning")
     if options.patience is not None and not options.validation:
         raise SettingsError("--patience looks at the validation data, and --validation is 0")
-    if options.task is not None or options.raw_text or options.weights or options.curriculum or options.per_label:
-        raise SettingsError(
-            f"recipe {objective.name!r} has no --task, --raw-text, --weights, --curriculum, --per-label"
-        )
 
 
 def choose(options: Namespace, objective: Objective, dtype: str) -> PreferenceSettings:
     """What the options say, and the recipe's own where they say nothing."""
-    is_grpo = objective.name == GRPO
     return PreferenceSettings(
         recipe=objective.name,
         rank=options.rank or (_rank_of(options.start_from) if options.start_from else RECIPES["lora"].rank),
@@ -166,13 +159,13 @@ def choose(options: Namespace, objective: Objective, dtype: str) -> PreferenceSe
         started_from=start_digest(options.start_from) if options.start_from else None,
         beta=objective.beta if options.beta is None else options.beta,
         centre=objective.centre if options.centre is None else options.centre,
-        reward=reward_digest(options.reward) if is_grpo else None,
+        reward=reward_digest(options.reward) if options.reward else None,
         judge=reward_digest(options.judge) if options.judge else None,
-        generations=options.generations if is_grpo else None,
-        new_tokens=options.new_tokens if is_grpo else None,
-        temperature=options.temperature if is_grpo else None,
-        iterations=options.iterations if is_grpo else None,
-        epsilon=options.epsilon if is_grpo else None,
+        generations=options.generations,
+        new_tokens=options.new_tokens,
+        temperature=options.temperature,
+        iterations=options.iterations,
+        epsilon=options.epsilon,
     )
 
 
@@ -210,24 +203,21 @@ def _corpus(options: Namespace, objective: Objective, rows: Rows, rendering: Ren
     return Corpus(rendered, held_out, len(skipped), len(rows.left_out))
 
 
-def _open_run(options: Namespace, settings: PreferenceSettings, base: Base, corpus: Corpus, command: str) -> Path:
-    """Where checkpoints lie; runs of other settings never share a folder."""
+def _open_run(
+    options: Namespace, settings: PreferenceSettings, base: Base, corpus: Corpus, command: str, started_at: str | None
+) -> tuple[Path, str | None]:
     chosen = {
         **asdict(settings),
         "data": options.data,
+        "examples": examples_digest(corpus.train, corpus.validation),
         "limit": options.limit,
         "base": base.digest,
         "validation": options.validation,
         "max_tokens": options.max_tokens,
     }
-    identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-    folder = RUNS / f"{options.out.name}-{identity}"
-    folder.mkdir(parents=True, exist_ok=True)
     counts = {"train_examples": len(corpus.train), "validation_examples": len(corpus.validation)}
-    config = {**chosen, "base_name": plain_name(base), "command": command, "commit": commit(), **counts}
-    write_json(folder / "config.json", config)
-    log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
-    return folder
+    told = {"base_name": plain_name(base), "command": command, **counts}
+    return open_run(options.out.name, chosen, told, started_at)
 
 
 def _adapt(base: Base, settings: PreferenceSettings, start: Path | None) -> Adapted:

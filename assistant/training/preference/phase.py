@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import EarlyStoppingCallback, PrinterCallback
 
+from assistant.training.checkpoints import AdapterCheckpoints
 from assistant.training.curves import draw_panels
 from assistant.training.fused import fuse_attention, fuse_lora
 from assistant.training.preference.settings import PreferenceSettings
-from assistant.training.progress import LOSS_FILE, Progress
+from assistant.training.progress import LOSS_FILE, Progress, mean_loss
 
 PICTURE = "curves.png"
 
@@ -90,7 +90,12 @@ def common_arguments(
 
 
 def run(
-    trainer: Trainer, policy: PeftModel, settings: PreferenceSettings, watched: Watched, folder: Path, tokens: int = 0
+    trainer: AdapterCheckpoints,
+    policy: PeftModel,
+    settings: PreferenceSettings,
+    watched: Watched,
+    folder: Path,
+    tokens: int = 0,
 ) -> Phase:
     """Train; where `folder` holds a checkpoint of the same run, go on from it.
 
@@ -106,7 +111,7 @@ def run(
     if not torch.cuda.is_available():
         fuse_lora(policy)
         fuse_attention(policy)
-    outcome = trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)))
+    trainer.go_on()
     draw_panels(folder / LOSS_FILE, folder / PICTURE, watched.panels)
     seen = tokens * (trainer.state.epoch or 0) or trainer.state.num_input_tokens_seen
     measured = {int(log["step"]): log for log in trainer.state.log_history if watched.best in log}
@@ -116,10 +121,10 @@ def run(
         is_patient = settings.patience is not None
         shown = pick(measured.values(), key=lambda log: log[watched.best]) if is_patient else measured[max(measured)]
     return Phase(
-        steps=outcome.global_step,
+        steps=trainer.state.global_step,
         seconds=progress.seconds,
         tokens_per_second=round(seen / max(progress.seconds, 0.1), 1),
-        train_loss=round(outcome.training_loss, 4),
+        train_loss=round(mean_loss(trainer.state.log_history), 4),
         validation_loss=round(shown["eval_loss"], 4) if "eval_loss" in shown else None,
         best_step=int(shown["step"]) if shown and settings.patience is not None else None,
         measured={

@@ -198,8 +198,8 @@ def train_grpo(
     settle_reference(policy, is_fresh=settings.started_from is None)
     score_answers_only(adapted.model.get_base_model(), trainer.temperature)
     phase = run(trainer, policy, settings, WATCHED, folder)
-    if validation and settings.patience is not None:
-        # The weights that are kept are those of the best step.
+    if validation and (settings.patience is not None or trainer.verdict is None):
+        # The weights that are kept are those of the best step; or a run that had ended before measured nothing now.
         trainer.verdict = compare(trainer._start(), trainer._answers(POLICY), settings.seed)
     only_policy(policy)
     return phase, trainer.verdict

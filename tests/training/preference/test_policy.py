@@ -88,12 +88,11 @@ def test_a_policy_learns_from_a_reward_adapter_with_another_as_judge(place: Path
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "it needs one, others none"),
+        ({}, "recipe 'grpo' needs --reward"),
         ({"reward": "nowhere"}, "no reward adapter can be read there"),
         ({"reward": "adapters/dpo", "judge": "adapters/dpo"}, "the reward adapter itself"),
         ({"reward": "adapters/dpo"}, "this adapter scores no answers"),
         ({"reward": "adapters/dpo", "generations": 1}, "allowed: from 2"),
-        ({"reward": "adapters/dpo", "centre": 1}, "--centre is of recipe 'reward'"),
     ],
 )
 def test_rewards_and_judges_that_are_none_are_refused(

@@ -1,0 +1,76 @@
+"""The folder of a run: what it is of, and what a killed one goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.training.publish import write_whole
+
+log = logging.getLogger(__name__)
+
+RUNS = Path("runs")
+CONFIG = "config.json"
+
+RESUMED_FROM = (
+    "checkpoint-*",
+    "raw/checkpoint-*",
+    "raw/phase.json",
+    "raw/trained.safetensors",
+    "difficulty.json",
+    "start.safetensors",
+)
+"""What a run that was killed goes on from. It goes when the adapter is published: the next one is trained anew."""
+
+
+def open_run(
+    name: str, chosen: Mapping[str, Any], told: Mapping[str, Any], started_at: str | None
+) -> tuple[Path, str | None]:
+    """The run's folder, with the whole config in it, and the commit of its first start.
+
+    Args:
+        chosen: what the run is of; runs that differ in it never share a folder.
+        told: what else the config says.
+        started_at: the commit of this start.
+    """
+    identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+    folder = RUNS / f"{name}-{identity}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if _kept(folder) and (folder / CONFIG).is_file():
+        started_at = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["commit"]
+    config = {**chosen, **told, "commit": started_at}
+    write_json(folder / CONFIG, config)
+    log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
+    return folder, started_at
+
+
+def close_run(folder: Path) -> None:
+    """Forget what was resumed from; config, report and curves stay."""
+    for path in _kept(folder):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def examples_digest(*parts: Sequence[object]) -> str:
+    """SHA-256, in hex, over rendered examples in their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}\n".encode())
+        for example in part:
+            digest.update(f"{example!r}\n".encode())
+    return digest.hexdigest()
+
+
+def write_json(path: Path, content: object) -> None:
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _kept(folder: Path) -> list[Path]:
+    return [path for pattern in RESUMED_FROM for path in folder.glob(pattern)]
