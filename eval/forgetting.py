@@ -36,7 +36,7 @@ from eval.metrics.bootstrap import Measure, Statistics, means, measure
 from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.session import measured_service
-from eval.tasks.perplexity import read_texts
+from eval.tasks.perplexity import read_texts, scored
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,11 @@ class Abilities:
 
 @dataclass(frozen=True)
 class Shown:
-    """What one state of the weights has shown: ln P of each text's tokens but the first, and an answer per question."""
+    """What one state of the weights has shown: ln P of each text's tokens but the first, the bytes of these, and an answer
+    per question."""
 
     logprobs: tuple[tuple[float, ...], ...]
+    sizes: tuple[int, ...]
     answers: tuple[str, ...]
 
 
@@ -176,9 +178,11 @@ async def shown(service: ChatService, adapter: str, abilities: Abilities, concur
 
 def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:
     parts = [end.parts[0] for end in ends]
-    reading, asking = parts[: len(abilities.texts)], parts[len(abilities.texts) :]
-    logprobs = [[score.logprob for score in part.prompt_scores if score.logprob is not None] for part in reading]
-    return Shown(tuple(map(tuple, logprobs)), tuple(part.text for part in asking))
+    asking = parts[len(abilities.texts) :]
+    read = [scored(text["text"], part) for text, part in zip(abilities.texts, parts, strict=False)]
+    return Shown(
+        tuple(tuple(logprobs) for logprobs, _ in read), tuple(size for _, size in read), tuple(p.text for p in asking)
+    )
 
 
 def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities) -> dict[str, Any]:
@@ -236,11 +240,10 @@ def _figures(seen: Shown, abilities: Abilities) -> tuple[Figures, Figures]:
     """Of the texts, and of the questions."""
     surprise = [-sum(text) for text in seen.logprobs]
     tokens = [len(text) for text in seen.logprobs]
-    sizes = [len(text["text"].encode()) for text in abilities.texts]
     # In a state that read texts only, there are answers before and no questions now.
     right = [holds_accepted(a, row["accepted"]) for a, row in zip(seen.answers, abilities.questions, strict=False)]
     return (
-        Figures(METRICS, perplexity(surprise, tokens, sizes), len(tokens)),
+        Figures(METRICS, perplexity(surprise, tokens, seen.sizes), len(tokens)),
         Figures(("accuracy",), means(right), len(right)),
     )
 

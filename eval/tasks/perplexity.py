@@ -66,20 +66,28 @@ def figures(examples: Sequence[Mapping[str, Any]]) -> Statistics:
     return perplexity(*([example[name] for example in examples] for name in ("surprise", "scored_tokens", "bytes")))
 
 
+def scored(text: str, part: Part) -> tuple[list[float], int]:
+    """ln P of each token of an echoed text but the first, and the UTF-8 bytes of these.
+
+    The first has no score, so its bytes are not to be paid for either.
+    """
+    logprobs = [score.logprob for score in part.prompt_scores if score.logprob is not None]
+    first = part.prompt_scores[0].token if part.prompt_scores else ""
+    return logprobs, len(text[len(first) :].encode())
+
+
 def _example(item: Item, part: Part) -> dict[str, Any]:
     text, name = item.record["text"], item.record.get("id", item.where)
-    scored = [score.logprob for score in part.prompt_scores if score.logprob is not None]
-    if not scored:
+    logprobs, size = scored(text, part)
+    if not logprobs:
         raise EvaluationError(f"example {name} has {len(part.prompt_scores)} tokens; allowed: two or more")
-    # The first token has no score, so its bytes are not to be paid for either.
-    rest = text[len(part.prompt_scores[0].token) :]
     return {
         "id": name,
         "kind": NAME,
         "input": text,
         "answer": "",
-        "surprise": -sum(scored),
-        "scored_tokens": len(scored),
-        "bytes": len(rest.encode()),
+        "surprise": -sum(logprobs),
+        "scored_tokens": len(logprobs),
+        "bytes": size,
         "seconds": part.timing.total,
     }

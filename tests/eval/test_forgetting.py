@@ -78,6 +78,10 @@ def test_adapter_on_costs_and_adapter_off_is_the_base(files: Path, monkeypatch: 
     assert list(states) == [BEFORE, CONTROL, "adapter on", IN_TURN, IN_ONE_BATCH, AFTER]
     values = {what: entry["metrics"]["perplexity"]["value"] for what, entry in states.items()}
     assert values == pytest.approx({what: 8 if what == "adapter on" else 2 for what in states})
+    bits = {what: entry["metrics"]["bits_per_byte"]["value"] for what, entry in states.items()}
+    assert bits == pytest.approx({what: 3 if what == "adapter on" else 1 for what in states}), (
+        "the first is not paid for"
+    )
     on = states["adapter on"]
     assert on["difference"]["perplexity"]["value"] == pytest.approx(6)
     assert on["difference"]["accuracy"]["value"] == -0.5
@@ -130,7 +134,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_asked(
 
 def test_another_tokenisation_is_not_compared_token_by_token() -> None:
     abilities = Abilities(({"text": "abc"},), ({"id": "1", "question": "q", "accepted": ["x"]},))
-    entry = state("another base", "b", Shown(((-1.0,),), ("x",)), Shown(((-1.0, -1.0),), ("y",)), abilities)
+    entry = state("another base", "b", Shown(((-1.0,),), (2,), ("x",)), Shown(((-1.0, -1.0),), (2,), ("y",)), abilities)
     assert entry["different_logprobs"] is None
     assert entry["different_answers"] == 1
     assert entry["difference"]["accuracy"].value == 1
