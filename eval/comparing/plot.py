@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from eval.comparing.page import FIGURES, LABELS, commonest, measured_sections
 from eval.comparing.sections import MODES, Book, Section
-from eval.report.plots import COLOURS, STYLE
+from eval.report.plots import COLOURS, STYLE, errors
 
 LOOKS: Mapping[Book, tuple[str, str, float]] = {"closed": (COLOURS[0], "o", -0.14), "open": (COLOURS[1], "s", 0.14)}
 """Colour, marker, and how far from the middle of its row."""
@@ -51,9 +51,8 @@ def _dots(axis: Axes, section: Section, measures: Mapping[str, Any], name: str) 
     found = [measures[f"{section.key}.{mode}.{name}"] for mode in section.modes]
     rows = [MODES["closed"].index(mode) + offset for mode in section.modes]
     values = [m["value"] for m in found]
-    errors = [[max(0.0, m["value"] - m["low"]) for m in found], [max(0.0, m["high"] - m["value"]) for m in found]]
     what = "closed book: the question alone" if section.book == "closed" else "open book: its passage given"
-    axis.errorbar(values, rows, xerr=errors, fmt=marker, color=colour, markersize=5, elinewidth=1.5, label=what)
+    axis.errorbar(values, rows, xerr=errors(found), fmt=marker, color=colour, markersize=5, elinewidth=1.5, label=what)
     axis.grid(True, axis="x")  # each book draws on the same axes; without True the second would turn it off
     axis.tick_params(length=0)
 

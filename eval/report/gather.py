@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Run:
-    """One result, and what the page calls it."""
+    """One result, and what the page calls it. `name` is its file's, without the suffix."""
 
     name: str
     kind: str
     result: Mapping[str, Any]
+    folder: str = ""
     label: str = ""
 
     @property
@@ -64,7 +65,11 @@ class TaskRuns:
     metrics: tuple[str, ...]
     comparisons: tuple[tuple[Run, Run, list[Compared]], ...]
     not_compared: tuple[tuple[Run, Run, str], ...]
-    examples: Mapping[str, list[Example]]
+
+    @property
+    def examples(self) -> list[tuple[Run, list[Example]]]:
+        """A few of each run that has any to show."""
+        return [(run, chosen) for run in self.runs if (chosen := chosen_examples(run.result))]
 
     @property
     def costs(self) -> tuple[str, ...]:
@@ -129,7 +134,7 @@ def read(path: Path) -> Run:
         raise EvaluationError(
             f"{path}: not a result that can be shown ({missing[0]}); allowed: what {allowed} wrote, but for --task compare"
         )
-    return Run(path.stem, kind, result)
+    return Run(path.stem, kind, result, str(path.parent))
 
 
 def gather(runs: Sequence[Run], title: str, date: str) -> Report:
@@ -147,13 +152,15 @@ def gather(runs: Sequence[Run], title: str, date: str) -> Report:
 
 
 def labelled(runs: Sequence[Run]) -> list[Run]:
-    """Each run is called by its weights; by its file too where two on the same data would be called the same."""
+    """Each run is called by its weights; by its file too where two on the same data would be called the same. A file is
+    called by its name; by its folder too where two have the same."""
+    names = [run.name for run in runs]
+    runs = [run if names.count(run.name) == 1 else replace(run, name=f"{run.folder}/{run.name}") for run in runs]
     called: dict[tuple[object, ...], int] = {}
     for run in runs:
         called[_place(run)] = called.get(_place(run), 0) + 1
     return [
-        Run(run.name, run.kind, run.result, run.weights if called[_place(run)] == 1 else f"{run.weights} ({run.name})")
-        for run in runs
+        replace(run, label=run.weights if called[_place(run)] == 1 else f"{run.weights} ({run.name})") for run in runs
     ]
 
 
@@ -217,9 +224,8 @@ def _task(runs: Sequence[Run]) -> TaskRuns:
             compared.append((first, second, compare(dict(first.result), dict(second.result))))
         except EvaluationError as error:
             refused.append((first, second, str(error)))
-    examples = {run.name: chosen_examples(run.result) for run in runs}
     task, data = (runs[0].result[field] for field in ("task", "data"))
-    return TaskRuns(task, data, tuple(runs), _metrics(runs), tuple(compared), tuple(refused), examples)
+    return TaskRuns(task, data, tuple(runs), _metrics(runs), tuple(compared), tuple(refused))
 
 
 def _curves(runs: Sequence[Run]) -> Curves:

@@ -89,7 +89,7 @@ def groups(shown: BiasSet) -> Figure:
             axis.errorbar(
                 [m["value"] for _, m in found],
                 [row for row, _ in found],
-                xerr=_errors([m for _, m in found]),
+                xerr=errors([m for _, m in found]),
                 fmt="o",
                 markersize=4.5,
                 elinewidth=1.4,
@@ -135,7 +135,7 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[Mapping[str, float]
         if measure is None:
             continue
         axis.barh(row, measure["value"], height=0.62, color=COLOURS[row % len(COLOURS)], alpha=0.9)
-        axis.errorbar(measure["value"], row, xerr=_errors([measure]), color=INK, elinewidth=1.1, capsize=2.5)
+        axis.errorbar(measure["value"], row, xerr=errors([measure]), color=INK, elinewidth=1.1, capsize=2.5)
     present = [measure for measure in values if measure is not None]
     top = max(measure["high"] for measure in present)
     # Shares keep the scale from 0 to 1, so that panels can be compared; the room on the right is for the numbers.
@@ -151,7 +151,7 @@ def _bars(axis: Axes, names: Sequence[str], values: Sequence[Mapping[str, float]
     axis.set_axisbelow(True)
 
 
-def _errors(measures: Sequence[Mapping[str, float]]) -> list[list[float]]:
+def errors(measures: Sequence[Mapping[str, float]]) -> list[list[float]]:
     """Distances to both ends of each interval; a percentile interval need not hold the value."""
     below = [max(0.0, measure["value"] - measure["low"]) for measure in measures]
     return [below, [max(0.0, measure["high"] - measure["value"]) for measure in measures]]

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from assistant.errors import EvaluationError
+from eval.report.plots import errors
 from eval.study.plan import MIXTURE, SCALES, UNSEEN, Chapter, trials
 
 MAIN_METRIC = {"qa": "f1", "sentiment": "accuracy", "summarisation": "rouge_l", "policy": "f1"}
@@ -114,9 +115,7 @@ def plot_questions(chapter: Chapter, points: Sequence[Point], images: Path) -> s
 def curve(axes: Axes, points: Sequence[Point], kind: str, metric: str, colour: str) -> None:
     scores = [point.score(kind, metric) for point in points]
     values = [score["value"] for score in scores]
-    below = [score["value"] - score["low"] for score in scores]
-    above = [score["high"] - score["value"] for score in scores]
-    axes.errorbar([point.value for point in points], values, yerr=[below, above], marker="o", capsize=3, color=colour)
+    axes.errorbar([point.value for point in points], values, yerr=errors(scores), marker="o", capsize=3, color=colour)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.3)
 
@@ -133,8 +132,9 @@ def plot_methods(points: Sequence[Point], images: Path) -> str:
             axes.axhline(accuracy, color="#94a3b8", linestyle="--", label="base, few-shot")
             continue
         parameters = point.training["trained_parameters"]
-        spread = [[accuracy - score["low"]], [score["high"] - accuracy]]
-        axes.errorbar(parameters, accuracy, yerr=spread, fmt="o", color="#2563eb", ecolor="#bfdbfe", elinewidth=1.5)
+        axes.errorbar(
+            parameters, accuracy, yerr=errors([score]), fmt="o", color="#2563eb", ecolor="#bfdbfe", elinewidth=1.5
+        )
         places[point.value] = (parameters, accuracy)
     for names, place in neighbours(places):
         axes.annotate(", ".join(names), place, xytext=(6, 3), textcoords="offset points", fontsize=8)

@@ -204,6 +204,16 @@ def test_runs_of_the_same_weights_are_called_by_their_files_too(folder: Path, tm
     assert [run.label for run in runs] == ["mood (mood)", "mood (again)", "base"]
 
 
+def test_files_of_one_name_in_two_folders_show_each_its_own(tmp_path: Path) -> None:
+    answers = {"a": "ppnn", "b": "nnpp"}
+    for folder, given in answers.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "qa.json").write_text(json.dumps(run_result("mood", given)))
+    report = gather([read(tmp_path / folder / "qa.json") for folder in answers], "t", "d")
+    shown = {run.label: {example.verdict for example in examples} for run, examples in report.tasks[0].examples}
+    assert shown == {f"mood ({tmp_path}/a/qa)": {"right"}, f"mood ({tmp_path}/b/qa)": {"wrong"}}
+
+
 def test_right_and_wrong_examples_are_shown_or_the_best_and_the_worst() -> None:
     chosen = chosen_examples(run_result("mood", "ppnp"))
     assert [example.verdict for example in chosen] == ["right", "right", "right", "wrong"]
