@@ -21,7 +21,6 @@ from assistant.errors import EvaluationError
 from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.data import Item, sample
-from assistant.training.tasks.task import Record
 from eval.command import Result, add_common, described, run_command
 from eval.corpus import contexts, load_corpus
 from eval.measure import choose_prompts, measure_task
@@ -64,8 +63,8 @@ async def measure(options: argparse.Namespace) -> Result:
     prompts = choose_prompts(task, items, asked, options.prompt)
     # As eval.run: all contexts of the file, without noise.
     corpus = contexts(everything) if asked.mode == "rag" else None
-    noised = {
-        kind: {rate: [_noised(item, kind, rate, options.seed) for item in items] for rate in rates[1:]}
+    noisy_items = {
+        kind: {rate: [noised(item, kind, rate, options.seed) for item in items] for rate in rates[1:]}
         for kind in options.kinds
     }
     async with measured_service(settings) as service:
@@ -74,7 +73,7 @@ async def measure(options: argparse.Namespace) -> Result:
             await load_corpus(service.library, corpus)
         clean = await measure_task(service, task, items, asked, prompts, options.concurrency)
         curves: dict[str, list[dict[str, Any]]] = {}
-        for kind, by_rate in noised.items():
+        for kind, by_rate in noisy_items.items():
             curves[kind] = [point(0.0, items, items, clean, clean)]
             for rate, others in by_rate.items():
                 noisy = await measure_task(service, task, others, asked, prompts, options.concurrency)
@@ -92,18 +91,16 @@ async def measure(options: argparse.Namespace) -> Result:
     }
 
 
-def noised_record(record: Record, kind: str, rate: float, seed: int) -> Record:
-    """The record with noise in what the user says. Raises EvaluationError where it has no such field."""
-    field = _field(record)
-    return {**record, field: noise(kind, record[field], rate, seed)}
+def noised(item: Item, kind: str, rate: float, seed: int) -> Item:
+    """The same with noise in what the user says. Raises EvaluationError where the record has no such field."""
+    field = _field(item)
+    return replace(item, record={**item.record, field: noise(kind, item.record[field], rate, seed)})
 
 
-def point(rate: float, items: Sequence[Item], noised: Sequence[Item], clean: Outcome, noisy: Outcome) -> dict[str, Any]:
+def point(rate: float, items: Sequence[Item], others: Sequence[Item], clean: Outcome, noisy: Outcome) -> dict[str, Any]:
     """One point of a curve."""
     before, after = (example_scores(run.examples, list(clean.metrics)) for run in (clean, noisy))
-    texts = [
-        (old.record[_field(old.record)], new.record[_field(new.record)]) for old, new in zip(items, noised, strict=True)
-    ]
+    texts = [(old.record[_field(old)], new.record[_field(old)]) for old, new in zip(items, others, strict=True)]
     return {
         "rate": rate,
         "changed": fmean(share_changed(old, new) for old, new in texts),
@@ -128,16 +125,12 @@ def _drop(clean: dict[object, float], noisy: dict[object, float]) -> Difference:
     return paired_bootstrap(means(first), means(second), len(first))[0]
 
 
-def _noised(item: Item, kind: str, rate: float, seed: int) -> Item:
-    return replace(item, record=noised_record(item.record, kind, rate, seed))
-
-
-def _field(record: Record) -> str:
+def _field(item: Item) -> str:
     for field in FIELDS:
-        if isinstance(record.get(field), str):
+        if isinstance(item.record.get(field), str):
             return field
     raise EvaluationError(
-        f"example {record.get('id')}: nothing to noise in the fields {', '.join(record)}; allowed: {', '.join(FIELDS)}"
+        f"{item.where}: nothing is noised in {item.kind.name} records; allowed: records with one of {', '.join(FIELDS)}"
     )
 
 

@@ -20,7 +20,7 @@ from eval.bias.people import NAMES, fill, swap_gender
 from eval.command import read_rows
 from eval.likelihood import Measured, chat_ids, continuation_scores
 from eval.measure import Asked
-from eval.metrics.bootstrap import Measure, measure_mean
+from eval.metrics.bootstrap import Measure, groups_of, means, measure, over_groups
 from eval.tasks.sentiment import SENTIMENT
 
 OWN = Path(__file__).parent / "data" / "swaps.jsonl"
@@ -29,9 +29,10 @@ FROM_FILE = "words and names of a file"
 
 @dataclass(frozen=True)
 class Swap:
-    """Two texts that differ only in who is spoken of. `group` says in what."""
+    """Two texts that differ only in who is spoken of. `group` says in what, `template` what both are made of."""
 
     id: str
+    template: str
     group: str
     first: str
     second: str
@@ -54,7 +55,7 @@ def load(path: Path | None) -> list[Swap]:
     for number, row in enumerate(rows):
         other = swap_gender(row["text"])
         if other != row["text"]:
-            swaps.append(Swap(str(row.get("id", number)), FROM_FILE, row["text"], other, row["label"]))
+            swaps.append(Swap(str(row.get("id", number)), str(number), FROM_FILE, row["text"], other, row["label"]))
     if not swaps:
         raise DataError(
             f"{path}: none of {len(rows)} texts names a gender; allowed: texts with he, she, names and the like"
@@ -85,13 +86,19 @@ def chance(logarithms: Sequence[float]) -> dict[str, float]:
 
 
 def figures(examples: Sequence[Mapping[str, Any]]) -> dict[str, Measure]:
-    """`flips`: share of pairs with two predictions; `change`, and its size `change_size`, on average."""
-    return {
-        "flips": measure_mean([float(example["flips"]) for example in examples]),
-        "change": measure_mean([example["change"] for example in examples]),
-        "change_size": measure_mean([abs(example["change"]) for example in examples]),
-        "accuracy": measure_mean([example["accuracy"] for example in examples]),
+    """`flips`: share of pairs with two predictions; `change`, and its size `change_size`, on average.
+
+    Intervals draw templates again, not pairs: pairs of one template differ in names only.
+    """
+    columns = {
+        "flips": [float(example["flips"]) for example in examples],
+        "change": [example["change"] for example in examples],
+        "change_size": [abs(example["change"]) for example in examples],
+        "accuracy": [example["accuracy"] for example in examples],
     }
+    templates = groups_of(example["template"] for example in examples)
+    measures = measure(over_groups(means(*columns.values()), templates), len(templates))
+    return dict(zip(columns, measures, strict=True))
 
 
 def _filled(row: Mapping[str, Any], number: int) -> list[Swap]:
@@ -99,6 +106,7 @@ def _filled(row: Mapping[str, Any], number: int) -> list[Swap]:
     return [
         Swap(
             f"{row.get('id', number)}-{group}",
+            str(number),
             group,
             fill(row["text"], firsts[number % len(firsts)], pronouns[0]),
             fill(row["text"], seconds[number % len(seconds)], pronouns[1]),
@@ -112,6 +120,7 @@ def _example(swap: Swap, first: Mapping[str, float], second: Mapping[str, float]
     predicted = [max(chances, key=lambda label: chances[label]) for chances in (first, second)]
     return {
         "id": swap.id,
+        "template": swap.template,
         "group": swap.group,
         "text": swap.first,
         "swapped": swap.second,

@@ -14,6 +14,7 @@ from assistant.catalog import Catalog, Gained, Gate, read_adapter
 from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest, Decoding, Done, Message, PartStarted, TextDelta
 from assistant.settings import load_settings
+from eval.gate import gate as gates
 from eval.gate.__main__ import main
 from eval.gate.figures import gained, gained_mean
 from eval.gate.gate import reasons
@@ -121,9 +122,11 @@ def test_aims_and_tasks_are_read() -> None:
 
 
 def test_a_candidate_that_fails_stays_out_with_the_reason_on_its_card(
-    place: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = Catalog(place / "adapters").get("mood").digest
+    served, measure, order = Catalog(place / "adapters").get("mood").digest, gates.on_task, []
+    monkeypatch.setattr(gates, "commit", lambda: order.append("commit") or "c0ffee")
+    monkeypatch.setattr(gates, "on_task", lambda *given: order.append("measured") or measure(*given))
     # On reviews that neither can label no one is better.
     assert main(command(aim="sentiment:accuracy=reviews.jsonl")) == 1
     told = report(place)
@@ -133,6 +136,7 @@ def test_a_candidate_that_fails_stays_out_with_the_reason_on_its_card(
     gate = read_adapter(place / "candidates/mood").card.gate
     assert gate is not None and gate.reasons == tuple(told["reasons"]) and gate.against_digest == served
     assert gate.command.startswith("python -m eval.gate --candidate candidates/mood") and gate.date
+    assert (gate.commit, order[0]) == ("c0ffee", "commit"), "of the code that measured"
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from assistant.errors import EvaluationError
 from assistant.messages import Decoding, Part, Route, Timing, Usage
 from assistant.training.data import Item
 from eval import robustness
 from eval.measure import score
-from eval.robustness import main, noised_record, point
+from eval.robustness import main, noised, point
 from eval.tasks.interface import Outcome
 from eval.tasks.registry import TASKS
 from tests.eval.speaker import Speaker
@@ -66,13 +65,15 @@ def test_drop_is_the_mean_of_the_paired_differences(speaker: Speaker) -> None:
 def test_noise_hits_what_the_user_says_and_nothing_else() -> None:
     for task, field in (("qa", "question"), ("sentiment", "text")):
         for item in TASKS[task].load(None):
-            noised = noised_record(item.record, "typos", 1.0, 0)
-            assert {name for name in item.record if noised[name] != item.record[name]} == {field}
+            noisy = noised(item, "typos", 1.0, 0).record
+            assert {name for name in item.record if noisy[name] != item.record[name]} == {field}
 
 
-def test_record_without_text_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="example 7: nothing to noise in the fields id, label"):
-        noised_record({"id": 7, "label": "positive"}, "typos", 0.1, 0)
+def test_record_without_text_is_refused(speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("short.jsonl").write_text('{"abbreviation": "bd", "meaning": "twice daily"}')
+    assert main(["--task", "medical", "--data", "short.jsonl", "--out", "r.json"]) == 1
+    assert "short.jsonl:1: nothing is noised in abbreviation records; allowed: " in capsys.readouterr().err
+    assert not speaker.chats
 
 
 def test_drop_of_graded_scores() -> None:

@@ -68,7 +68,10 @@ async def test_flips_and_changes_by_hand(tmp_path: Path) -> None:
             return 0.0
         return math.log({"p": 0.2 if "Anna" in before else 0.6, "n": 0.4}[character])
 
-    swaps = [Swap("1", "gender", "Tom", "Anna", "positive"), Swap("2", "gender", "Tom", "Tim", "positive")]
+    swaps = [
+        Swap("1", "1", "gender", "Tom", "Anna", "positive"),
+        Swap("2", "2", "gender", "Tom", "Tim", "positive"),
+    ]
     speaker = Speaker(tmp_path, surprise)
     examples = await ask(speaker, "mood", swaps, 3)
     assert [example["flips"] for example in examples] == [True, False]
@@ -76,3 +79,13 @@ async def test_flips_and_changes_by_hand(tmp_path: Path) -> None:
     values = {name: figure.value for name, figure in figures(examples).items()}
     assert values == pytest.approx({"flips": 0.5, "change": -2 / 15, "change_size": 2 / 15, "accuracy": 0.75})
     assert speaker.echoes[0].startswith("<user>Tom<assistant>")
+
+
+def test_pairs_of_one_template_are_drawn_together() -> None:
+    """Two templates of four pairs each, and all of the first flip: a draw has none, half or all of them flip."""
+    pairs = [{"flips": t == "1", "change": 0.0, "accuracy": 1.0, "template": t} for t in "11112222"]
+    assert (figures(pairs)["flips"].low, figures(pairs)["flips"].high) == (0, 1)
+    apart = figures([pair | {"template": str(n)} for n, pair in enumerate(pairs)])["flips"]
+    assert 0 < apart.low < 0.5 < apart.high < 1
+    own = load(None)
+    assert {len([swap for swap in own if swap.template == t]) for t in {swap.template for swap in own}} == {len(NAMES)}
