@@ -268,7 +268,7 @@ def read_adapter(folder: Path) -> Adapter:
             is_reward=config.get("task_type") == REWARD_TASK,
         )
         check_name(name)
-    except (AdapterBroken, AdapterRejected, OSError, ValueError) as error:
+    except (AdapterBroken, AdapterRejected, OSError, ValueError, RecursionError) as error:
         return Adapter(name=name, folder=folder, error=str(error))
     if kind not in SERVED_TYPES:
         served = ", ".join(SERVED_TYPES)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from assistant.catalog import CARD_FILE, CONFIG_FILE, README_FILE, WEIGHTS_FILE
@@ -29,7 +31,7 @@ def unpack(archive: Path, target: Path, max_bytes: int) -> None:
             left = max_bytes
             for name, info in members.items():
                 left = _extract(zipped, info, target / name, left, max_bytes)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError) as error:
         raise AdapterRejected(f"{archive.name} cannot be read as a zip: {error}") from error
 
 

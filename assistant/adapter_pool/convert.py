@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from assistant.adapter_pool.patterns import check_patterns
 from assistant.adapter_pool.weights import KEY_PREFIX
 from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Conversion
 from assistant.errors import AdapterRejected
@@ -56,6 +57,7 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
 
     Raises:
         AdapterRejected: PEFT cannot load it on this base or cannot convert it.
+        AdapterBroken: see `check_patterns`.
     """
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     kind = config["peft_type"]
@@ -66,12 +68,14 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
             f"type {kind} is not served and PEFT cannot convert it to LORA; "
             f"served as they are: {', '.join(SERVED_TYPES)}"
         )
+    matched = [field for field in config if field.endswith("_pattern")]
+    check_patterns(config, "target_modules", "exclude_modules", "modules_to_save", *matched)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
             tuned = PeftModel.from_pretrained(model, folder, config=_local_config(config))
         lora_config, tensors = convert_to_lora(tuned, rank=ENERGY)
-    except (TypeError, ValueError, RuntimeError, KeyError, AttributeError, ImportError, UserWarning) as error:
+    except Exception as error:  # PEFT checks little of a config: what it then trips over can be anything
         raise AdapterRejected(
             f"type {kind} is not served and PEFT cannot convert it to LORA: {error}; "
             f"served as they are: {', '.join(SERVED_TYPES)}"

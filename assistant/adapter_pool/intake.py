@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from transformers import PreTrainedModel
 
 from assistant.adapter_pool import archive, convert
 from assistant.adapter_pool.loader import Loader, check_finite, read_tensors
-from assistant.adapter_pool.revisions import Revision, Revisions
+from assistant.adapter_pool.revisions import DOOMED_PREFIX, FOLDER, Revision, Revisions
 from assistant.catalog import (
     SERVED_TYPES,
     WEIGHTS_FILE,
@@ -28,6 +30,8 @@ from assistant.errors import AdapterBroken, AdapterError, AdapterRejected, Unkno
 log = logging.getLogger(__name__)
 
 STAGING_PREFIX = ".incoming-"
+STALE_AFTER = 3600.0
+"""Seconds after which nobody works on a staging folder any more; a younger one may be another server's."""
 
 
 class Intake:
@@ -100,19 +104,26 @@ class Intake:
         return self.catalog.get(name)
 
     def recover(self) -> None:
-        """Call at the start: put back what a kill in the middle of a swap left without its place."""
+        """Call at the start: put back what a kill in the middle of a swap left without its place, and clear away what
+        was being taken in or deleted."""
         with self._lock:
             for name in self._revisions.recover():
                 log.warning("the swap of adapter %r was cut off; what was served before is served again", name)
+        folder = self.catalog.folder
+        for left in (*folder.glob(f"{STAGING_PREFIX}*"), *(folder / FOLDER).glob(f"{DOOMED_PREFIX}*")):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > STALE_AFTER:
+                    shutil.rmtree(left)
 
     def delete(self, name: str) -> None:
         """Remove a folder with its earlier revisions, broken ones included. Raises UnknownAdapter."""
         with self._lock:
             self._check_known(name)
-            self._revisions.forget(name)
             doomed = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=self.catalog.folder))
-            (self.catalog.folder / name).rename(doomed / name)
-        shutil.rmtree(doomed)
+            try:
+                self._revisions.take_out(name, doomed)
+            finally:
+                shutil.rmtree(doomed, ignore_errors=True)
 
     def _check_known(self, name: str) -> None:
         """Broken ones included. Raises UnknownAdapter."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,8 @@ class Loader:
             if content_digest(adapter.folder) != adapter.digest:
                 raise AdapterBroken("its files changed while they were being read; ask again")
             return self.build(config, tensors)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, ArithmeticError, re.error) as error:
+            # The config's values can be of any type and size.
             raise AdapterBroken(f"adapter {adapter.name!r}: {error}") from error
         except AdapterBroken as error:
             raise AdapterBroken(f"adapter {adapter.name!r}: {error}") from error

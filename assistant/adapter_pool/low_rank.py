@@ -10,6 +10,7 @@ from peft.utils.other import get_pattern_key
 from torch import Tensor
 
 from assistant.adapter_pool.base_shape import NOTHING_ELSE, BaseShape, check_settings, check_shape
+from assistant.adapter_pool.patterns import check_patterns
 from assistant.adapter_pool.weights import AdapterWeights, LayerWeights, LowRank
 from assistant.errors import AdapterBroken
 
@@ -37,6 +38,7 @@ PLAIN_LORA: dict[str, tuple[Any, ...]] = {
 def read_lora(config: dict[str, Any], tensors: dict[str, Tensor], base: BaseShape) -> AdapterWeights:
     """LoRA (arXiv:2106.09685), rsLoRA (arXiv:2312.03732) and DoRA (arXiv:2402.09353)."""
     check_settings(config, PLAIN_LORA)
+    check_patterns(config, "rank_pattern", "alpha_pattern")
     has_magnitude = bool(config.get("use_dora"))
     parts = (A, B, MAGNITUDE) if has_magnitude else (A, B)
     layers = {}

@@ -23,6 +23,8 @@ FOLDER = ".revisions"
 MOST_KEPT = 3
 """Earlier revisions of one adapter; of more the oldest goes."""
 
+DOOMED_PREFIX = ".doomed-"
+
 MOMENT = "%Y%m%dT%H%M%SZ"
 
 
@@ -82,10 +84,22 @@ class Revisions:
         with contextlib.suppress(OSError):
             self._prune(name)
 
-    def forget(self, name: str) -> None:
-        """Delete the kept revisions, before the adapter itself is deleted."""
-        if (self.folder / FOLDER / name).exists():
-            self._remove([self.folder / FOLDER / name])
+    def take_out(self, name: str, target: Path) -> None:
+        """Move the adapter `name` and its kept revisions into the folder `target`, on the same file system.
+
+        Raises:
+            OSError: the disk refuses; all stays as it was.
+        """
+        kept, aside = self.folder / FOLDER / name, target / FOLDER
+        # The revisions first: left behind by a kill, the newest would be served at the next start.
+        if kept.exists():
+            kept.rename(aside)
+        try:
+            (self.folder / name).rename(target / name)
+        except OSError:
+            if aside.exists():
+                aside.rename(kept)
+            raise
 
     def recover(self) -> list[str]:
         """Call at the start: put back what a kill left without its place; returns the names."""
@@ -124,7 +138,7 @@ class Revisions:
         """Out of sight at once, then off the disk."""
         if not places:
             return
-        doomed = Path(tempfile.mkdtemp(prefix=".doomed-", dir=self.folder / FOLDER))
+        doomed = Path(tempfile.mkdtemp(prefix=DOOMED_PREFIX, dir=self.folder / FOLDER))
         for place in places:
             place.rename(doomed / place.name)
         shutil.rmtree(doomed)

@@ -14,6 +14,8 @@ HEAD = f"{KEY_PREFIX}score.weight"
 """(1, hidden): what transformers' classifiers of decoder-only models call their head, as PEFT saves it."""
 
 SAVED = "modules_to_save"
+HEADS = ("classifier", "score")
+"""What PEFT notes there by itself for every classifier, whatever its head is called."""
 
 
 def take_head(
@@ -26,10 +28,11 @@ def take_head(
     """
     if config.get("task_type") != REWARD_TASK:
         return config, tensors, None
-    saved = set(config.get(SAVED) or ()) - {"classifier", "score"}
-    if saved:
+    saved = config.get(SAVED) or []
+    if not isinstance(saved, list) or any(name not in HEADS for name in saved):
         raise AdapterBroken(
-            f"{SAVED} names {', '.join(sorted(saved))}; of a reward adapter only the head 'score' is served"
+            f"{SAVED} is {saved!r}; allowed: a list of {' and '.join(map(repr, HEADS))}, as of a reward adapter only "
+            "the head is served"
         )
     head = tensors.get(HEAD)
     if head is None or tuple(head.shape) != (1, hidden):

@@ -129,6 +129,14 @@ def _narrow(folder: Path) -> None:
         (lambda f: edit(f, r=5), "says rank 5"),
         (lambda f: edit(f, lora_alpha="big"), "alpha 'big'"),
         (lambda f: edit(f, rank_pattern=[1]), "rank_pattern"),
+        (lambda f: edit(f, rank_pattern={"(": 8}), "rank_pattern holds '('; allowed: a layer's name"),
+        (lambda f: edit(f, alpha_pattern={"([a-z_.0-9]+)+!": 8}), "alpha_pattern holds"),
+        (lambda f: edit(f, alpha_pattern={"[z-a]": 8}), "bad character range"),
+        (lambda f: edit(f, peft_type="LOHA", target_modules="([a-z_.0-9]+)+!"), "target_modules holds"),
+        (lambda f: edit(f, peft_type="LOHA", r="many"), "PEFT cannot convert it"),
+        (lambda f: edit(f, lora_alpha=10**400), "too large"),
+        (lambda f: edit(f, task_type="SEQ_CLS", modules_to_save=5), "modules_to_save is 5; allowed: a list"),
+        (lambda f: (f / CONFIG_FILE).write_text("[" * 100_000), "recursion"),
         (lambda f: edit(f, use_dora=True), "has only lora_A.weight, lora_B.weight; needed: .*lora_magnitude_vector"),
         (lambda f: edit(f, r=0), "says rank 0"),
         (lambda f: edit(f, peft_type="DORA"), "LORA' with use_dora true"),
@@ -148,6 +156,7 @@ def _narrow(folder: Path) -> None:
         (lambda f: (f / README_FILE).write_bytes(b"x" * (MAX_BYTES + 1)), f"more than {MAX_BYTES} bytes"),
     ],
 )
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("form", ["zip", "folder"])
 def test_what_cannot_be_served_is_refused_and_leaves_nothing(intake, good, tmp_path, damage, reason, form):
     folder = copy(good, tmp_path)
@@ -206,6 +215,27 @@ def test_a_zip_with_very_many_members_or_none_is_refused(intake, tmp_path):
     for archive, reason in ((many, "1001 members"), (none, "is missing"), (text, "cannot be read as a zip")):
         with pytest.raises(AdapterRejected, match=reason):
             intake.admit(archive)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_data_is_damaged_is_refused(intake, good, tmp_path, method):
+    bad = tmp_path / "bad.zip"
+    with zipfile.ZipFile(bad, "w", method) as archive:
+        archive.write(good / WEIGHTS_FILE, WEIGHTS_FILE)
+    data = bytearray(bad.read_bytes())
+    start = 30 + len(WEIGHTS_FILE)
+    data[start : start + 400] = b"\xff" * 400
+    bad.write_bytes(data)
+    with pytest.raises(AdapterRejected, match="cannot be read as a zip"):
+        intake.admit(bad)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["q_proj", r"^model\.layers\.\d+\.self_attn\.(q|k)_proj$", r".*\.(q|v)_proj", "[qkv]_proj", "v_proj|q_proj"],
+)
+def test_patterns_as_people_write_them_are_taken(intake, good, tmp_path, pattern):
+    assert intake.admit(edit(copy(good, tmp_path), r=9, rank_pattern={pattern: 4, ".*": 4})).is_usable
 
 
 @pytest.mark.parametrize("name", ["base", "auto", "../up", "a/b", "", ".hidden", "x" * 65, "né"])

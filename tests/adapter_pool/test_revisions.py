@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,6 +168,41 @@ def test_a_swap_that_was_cut_off_is_put_right_at_the_start(intake: Intake, sourc
     (intake.catalog.folder / "mood").rename(place)
     intake.recover()
     assert intake.catalog.get("mood").digest == served
+
+
+def test_what_a_kill_left_in_staging_is_cleared_away_at_the_start_once_it_is_old(
+    intake: Intake, sources: list[Path]
+) -> None:
+    for source in sources:
+        intake.admit(source, "mood")
+    folder = intake.catalog.folder
+    old, fresh, doomed = folder / ".incoming-old", folder / ".incoming-fresh", folder / FOLDER / ".doomed-old"
+    for left in (old, fresh, doomed):
+        (left / "mood").mkdir(parents=True)
+    for left in (old, doomed):
+        os.utime(left, (0, 0))
+    intake.recover()
+    assert not old.exists() and not doomed.exists() and fresh.exists()
+    assert len(intake.revisions("mood")) == 1 and intake.catalog.get("mood").is_usable
+
+
+def test_a_disk_that_refuses_to_delete_leaves_adapter_and_revisions(
+    intake: Intake, sources: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in sources:
+        intake.admit(source, "mood")
+    rename, adapter = Path.rename, intake.catalog.folder / "mood"
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path == adapter:
+            raise OSError("busy")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="busy"):
+        intake.delete("mood")
+    assert intake.catalog.get("mood").is_usable and len(intake.revisions("mood")) == 1
+    assert not list(intake.catalog.folder.glob(".incoming-*"))
 
 
 def test_a_revision_that_no_longer_fits_is_refused_and_todays_stays(intake: Intake, sources: list[Path]) -> None:
