@@ -78,13 +78,15 @@ def average(options: argparse.Namespace, command: str) -> Path:
         _check_alike(options.adapters, cards)
     weight = options.weight or 1 / len(cards)
     names = [f"a{number}" for number in range(len(cards))]
-    rank = options.rank or read_adapter(options.adapters[0]).rank
+    first = read_adapter(options.adapters[0])
+    if (rank := options.rank or first.rank) is None:
+        raise SettingsError(f"{first.folder}: {first.error}")
     model: Any = PeftModel.from_pretrained(base.model, str(options.adapters[0]), adapter_name=names[0])
     for name, folder in zip(names[1:], options.adapters[1:], strict=True):
         model.load_adapter(str(folder), adapter_name=name)
     # PEFT copies the first config: the factors of the sum are of one rank, and hold its scale already.
-    first = model.peft_config[names[0]]
-    first.use_rslora, first.rank_pattern, first.alpha_pattern = False, {}, {}
+    copied = model.peft_config[names[0]]
+    copied.use_rslora, copied.rank_pattern, copied.alpha_pattern = False, {}, {}
     model.add_weighted_adapter(
         names, [weight] * len(names), "mean", combination_type="svd", svd_rank=rank, svd_full_matrices=False
     )
