@@ -19,6 +19,7 @@ from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
 from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
+from assistant.training.publish import write_whole
 
 Result = dict[str, Any]
 
@@ -89,10 +90,7 @@ def described(service: ChatService, adapter: str) -> Result:
 def write(path: Path, result: Result) -> None:
     """Figures as JSON; dataclasses become objects. The file is there whole or not at all: what is there counts as done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=1, ensure_ascii=False, default=_plain)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(result, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
 
 def read_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
