@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eval.run import parse
+from eval.run import COMPARE, RETRIEVAL, ROUTING, parse
+from eval.tasks import injection, perplexity, reward
 from eval.tasks.interface import DATA, Task
 from eval.tasks.registry import TASKS
 
@@ -23,7 +24,7 @@ def test_every_prompt_of_the_base_is_on_the_page_and_no_other(task: Task) -> Non
             assert named == [prompt.name for prompt in measured.prompts if prompt.mode == mode]
 
 
-@pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing"])
+@pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing", "retrieval", "chat_general"])
 def test_own_set_is_on_the_page_with_its_size(name: str) -> None:
     count = len((DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
     assert f"`{name}.jsonl` ({count})" in PAGE
@@ -32,5 +33,7 @@ def test_own_set_is_on_the_page_with_its_size(name: str) -> None:
 def test_every_task_can_be_asked_for() -> None:
     names = re.search(r"^\| `--task` \| (.+) \|$", PAGE, re.MULTILINE)
     assert names is not None
-    for name in re.findall(r"`([^`]+)`", names.group(1)):
+    named = re.findall(r"`([^`]+)`", names.group(1))
+    for name in named:
         assert parse(["--task", name, "--out", "r.json"]).task == name
+    assert set(named) == {*TASKS, perplexity.NAME, injection.NAME, reward.NAME, ROUTING, RETRIEVAL, COMPARE}
