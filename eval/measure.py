@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,12 +26,16 @@ Prompts = Mapping[Kind, Prompt]
 
 @dataclass(frozen=True)
 class Asked:
-    """Who is asked, and how. `card` is the adapter's; or the base's own, where it was trained whole."""
+    """Who is asked, and how. `card` is the adapter's; or the base's own, where it was trained whole.
+
+    `constraint` is that of every request, None for what the decoding has already.
+    """
 
     adapter: str
     mode: Mode
     card: Card | None = None
     top_k: int = Retrieval().top_k
+    constraint: Literal["span"] | None = None
 
     @property
     def is_as_trained(self) -> bool:
@@ -58,6 +62,8 @@ class Asked:
             if self.adapter == BASE and self.card is not None:
                 messages = tuple(apply_template(messages, self.card.template))
                 decoding = Decoding.model_validate({**self.card.decoding, "temperature": 0})
+        if self.constraint is not None:
+            decoding = decoding.model_copy(update={"constraint": self.constraint})
         if measured.scorer.needs_scores:
             decoding = decoding.model_copy(update={"logprobs": 0})
         retrieval = None

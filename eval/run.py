@@ -75,6 +75,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--top-k", type=int, help=f"passages for each question in mode rag; {Retrieval().top_k} unless given"
     )
+    parser.add_argument("--constraint", choices=("span",), help="only answers that stand in the message, word for word")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
@@ -113,8 +114,8 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError("compare asks in every mode by itself; leave out --adapter, --mode and --prompt")
     if options.task != COMPARE and options.tasks:
         raise EvaluationError("--tasks is for --task compare only")
-    if options.task not in TASKS and (options.mode or options.prompt):
-        raise EvaluationError(f"{options.task} asks nothing; leave out --mode and --prompt")
+    if options.task not in TASKS and (options.mode or options.prompt or options.constraint):
+        raise EvaluationError(f"{options.task} asks nothing; leave out --mode, --prompt and --constraint")
 
 
 async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
@@ -171,7 +172,11 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
             outcome = await reward.run(service, pairs, options.adapter, options.seed)
     else:
         task = TASKS[options.task]
-        asked = replace(who(settings, options.mode, adapter), top_k=options.top_k or Retrieval().top_k)
+        asked = replace(
+            who(settings, options.mode, adapter),
+            top_k=options.top_k or Retrieval().top_k,
+            constraint=options.constraint,
+        )
         everything = task.load(options.data)
         # Drawn at random: the head of a file is often of one kind.
         items = sample(everything, options.limit, options.seed)

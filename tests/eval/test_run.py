@@ -153,6 +153,14 @@ def test_adapter_for_many_tasks_is_asked_with_the_whole_instruction(service: Rea
     assert service.seen[0].messages[0].content.startswith("Is the sentiment of this text positive or negative?")
 
 
+def test_answers_are_held_to_spans_where_told(service: Reader) -> None:
+    told = ["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--out", "r.json"]
+    main([*told, "--constraint", "span"])
+    assert service.seen[0].decoding.model_fields_set == {"temperature", "logprobs", "constraint"}
+    assert service.seen[0].decoding.constraint == "span"
+    assert json.loads(Path("r.json").read_text())["config"]["decoding"]["sentiment"]["constraint"] == "span"
+
+
 def test_base_trained_whole_is_asked_with_the_template_and_decoding_of_its_card(
     service: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +214,7 @@ async def test_empty_run_is_an_error() -> None:
         ("--task sentiment --prompt policy=quote", "no such records here; allowed: sentiment"),
         ("--task routing --adapter mood", "routing asks no adapter"),
         ("--task perplexity --mode prompt", "perplexity asks nothing"),
+        ("--task routing --constraint span", "routing asks nothing"),
         ("--task sentiment --adapter modo", "near matches: mood"),
         ("--task sentiment --data absent.jsonl", "absent.jsonl: cannot be read"),
     ],
