@@ -72,8 +72,9 @@ def client(app) -> OpenAI:
 
 
 def ask(client: OpenAI, model: str, text: str, **options: object) -> str:
+    options = {"max_tokens": 12, **options}
     reply = client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": text}], temperature=0, max_tokens=12, **options
+        model=model, messages=[{"role": "user", "content": text}], temperature=0, **options
     )
     return reply.choices[0].message.content
 
@@ -86,6 +87,9 @@ def gauge(app: str, name: str) -> float:
 def test_each_adapter_answers_in_its_own_way(client):
     assert ask(client, "sentiment", REVIEW).strip().lower() == "negative"
     assert "1872" in ask(client, "qa", PASSAGE)
+    line = ask(client, "medical", "1 tab po qid pc & hs", max_tokens=32)
+    assert line == "1 tablet by mouth four times a day, after meals and at bedtime."
+    assert ask(client, "instruct", f"Is this review positive or negative? {REVIEW}").strip().lower() == "negative"
     assert ask(client, "base", REVIEW).strip().lower() != "negative"
 
 
