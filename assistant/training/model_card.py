@@ -77,12 +77,15 @@ def render(name: str, card: Mapping[str, Any]) -> str:
 def _use(name: str, card: Mapping[str, Any], template: Mapping[str, Any], is_model: bool) -> list[str]:
     decoding = ", ".join(f"`{key}` {value}" for key, value in card["decoding"].items())
     examples = "\n".join(f"- {example}".replace("\n", " ") for example in card["examples"][:4])
+    wrapped = "\n".join(
+        (["system: " + template["system"]] if template["system"] else []) + ["user: " + template["user"]]
+    )
     return [
         f"Serve it as the base: `SWAPBOARD_BASE=PATH/{name}`. It was trained on user messages wrapped as:"
         if is_model
         else f'Pick `{name}` in the page, or ask the API for `model: "{name}"`. Every user message is wrapped as in '
         "training:",
-        f"```text\nsystem: {template['system']}\nuser: {template['user']}\n```",
+        f"```text\n{wrapped}\n```",
         f"Decoding unless the request says otherwise: {decoding}." if decoding else "",
         "Intended use: "
         + card["description"][:1].lower()

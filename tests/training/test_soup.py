@@ -101,6 +101,7 @@ def test_adapters_of_several_tasks_are_summed_for_one(pair: Path) -> None:
     assert told["report"]["train_examples"] == 2 * card["training"]["report"]["train_examples"]
     assert not {"train_loss", "validation_loss"} & told["report"].keys()
     assert made["decoding"] == {"temperature": 0, "max_tokens": 128}
+    assert "```text\nuser: {input}\n```" in Path("adapters/sum/README.md").read_text()
     Loader(tiny_base(pair)).load(read_adapter(pair / "adapters" / "sum"))
 
 
