@@ -124,10 +124,15 @@ class Batches:
 
 
 async def _patiently(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What the call returns, however long the database is away."""
+    """What the call returns, however long the database is away. When cancelled, it ends once its thread has: what that
+    still writes must not come after the stop."""
     while True:
+        working = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
         try:
-            return await asyncio.to_thread(call, *args, **kwargs)
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait([working])
+            raise
         except StoreUnavailable as error:
             log.warning("a batch waits for the database: %s", error)
             await asyncio.sleep(RETRY_AFTER)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import pytest
 
-from assistant.comparison.batch import Batches
+from assistant.comparison.batch import Batches, _patiently
 from assistant.comparison.questions import Question, read_questions
 from assistant.comparison.request import Contestant, Setup
 from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, UnknownAdapter
@@ -106,6 +107,23 @@ async def test_what_was_full_for_the_moment_is_asked_again_and_nothing_else(batc
     assert [c.state for c in row.columns] == ["finished", "finished"]
     # Both columns send the same text: the first to come finds the queue full, the other is answered.
     assert len(backend.asked) == 3
+
+
+async def test_a_stop_waits_for_what_is_being_written():
+    begun, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        begun.set()
+        assert may_end.wait(10)
+
+    task = asyncio.create_task(_patiently(write))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    await asyncio.wait([task], timeout=0.1)
+    assert not task.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_after_a_restart_nothing_answered_is_asked_again(batches_over, kept, comparisons, store):
