@@ -211,17 +211,19 @@ class Catalog:
         if seen is not None and seen[0] == signature:
             return seen[1]
         adapter = read_adapter(folder)
-        if adapter.is_usable and (unfit := self._unfit(adapter.card)) is not None:
-            adapter = replace(adapter, error=unfit)
+        if adapter.is_usable and self._base is not None:
+            adapter = replace(adapter, error=unfit(adapter.card, self._base))
         with self._lock:
             self._seen[name] = (signature, adapter)
         return adapter
 
-    def _unfit(self, card: Card) -> str | None:
-        if self._base is None or card.base_digest is None or card.base_digest == self._base[1]:
-            return None
-        name, digest = self._base
-        return f"it was made for base {card.base_name or '?'} ({card.base_digest[:12]}); this is {name} ({digest[:12]})"
+
+def unfit(card: Card, base: tuple[str, str]) -> str | None:
+    """Why an adapter does not fit the base of this (name, digest): its card names another. None where it may fit."""
+    name, digest = base
+    if card.base_digest is None or card.base_digest == digest:
+        return None
+    return f"it was made for base {card.base_name or '?'} ({card.base_digest[:12]}); this is {name} ({digest[:12]})"
 
 
 def check_name(name: str) -> None:

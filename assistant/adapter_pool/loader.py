@@ -25,7 +25,7 @@ from assistant.adapter_pool.reward_head import take_head
 from assistant.adapter_pool.vectors import read_beft, read_bitfit, read_ia3
 from assistant.adapter_pool.weights import AdapterWeights
 from assistant.base_model import Base
-from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Adapter, content_digest, kind_of
+from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Adapter, content_digest, kind_of, unfit
 from assistant.errors import AdapterBroken
 
 READERS: dict[str, Callable[[dict[str, Any], dict[str, Tensor], BaseShape], AdapterWeights]] = {
@@ -66,12 +66,8 @@ class Loader:
         Raises:
             AdapterBroken: it does not fit the base, cannot be served, or its files changed since they were listed.
         """
-        recorded = adapter.card.base_digest
-        if recorded is not None and recorded != self._base_digest:
-            raise AdapterBroken(
-                f"adapter {adapter.name!r} was made for base {adapter.card.base_name or '?'} ({recorded[:12]}); "
-                f"this is {self._base.name} ({self._base_digest[:12]})"
-            )
+        if (why := unfit(adapter.card, (self._base.name, self._base_digest))) is not None:
+            raise AdapterBroken(f"adapter {adapter.name!r}: {why}")
         try:
             config = json.loads((adapter.folder / CONFIG_FILE).read_text(encoding="utf-8"))
             tensors = read_tensors(adapter.folder / WEIGHTS_FILE)
