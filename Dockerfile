@@ -18,7 +18,9 @@ COPY assistant ./assistant
 COPY eval ./eval
 COPY adapters /data/adapters
 
-RUN useradd --create-home swapboard && chown -R swapboard /data
+# Trainings write runs/ and adapters/ where they stand: both are kept with the data.
+RUN useradd --create-home swapboard && mkdir /data/runs && ln -s /data/runs /data/adapters ./ \
+    && chown -R swapboard /data
 USER swapboard
 
 VOLUME /data

@@ -26,9 +26,9 @@ check: $(DEV_READY)
 bench: $(RUN_READY)
 	$(BIN)/python -m benchmarks.bench_engine --streams 8 --adapters 5 --new-tokens 64
 
+# The page is written of what was measured, whether or not every trial went well.
 study: $(RUN_READY)
-	$(BIN)/python -m eval.study --scale small
-	$(BIN)/python -m eval.study --scale small --report
+	status=0; $(BIN)/python -m eval.study || status=$$?; $(BIN)/python -m eval.study --report && exit $$status
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -22,6 +22,7 @@ SwapboardError
 │   └── EngineFailed            a step failed; the request cannot be completed
 ├── BackendError                a remote backend did not answer as agreed
 ├── DataError                   a data file is wrong; names file and line
+├── TrainingDiverged            what was trained holds no numbers any more; it is not published
 └── EvaluationError             an evaluation cannot be run, or ran on nothing
 
 `status` is the HTTP status the API answers with, `code` the word clients match on.
@@ -138,6 +139,10 @@ class BackendError(SwapboardError):
 class DataError(SwapboardError):
     status = 400
     code = "data_error"
+
+
+class TrainingDiverged(SwapboardError):
+    code = "training_diverged"
 
 
 class EvaluationError(SwapboardError):

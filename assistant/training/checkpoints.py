@@ -3,6 +3,9 @@ leaves the machine."""
 
 from __future__ import annotations
 
+import logging
+import re
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +14,11 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Trainer, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from assistant.training.methods import Adapted
+
+log = logging.getLogger(__name__)
 
 STATE_FILE = "trained.safetensors"
 
@@ -25,8 +30,7 @@ class AdapterCheckpoints(Trainer):
 
     def go_on(self) -> None:
         """Train to the end, from the last checkpoint where there is one; a run that has ended takes no further step."""
-        last = get_last_checkpoint(str(self.args.output_dir))
-        state = TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME)) if last else None
+        last, state = last_whole(Path(str(self.args.output_dir)))
         if last is None or state is None or not has_ended(state):
             self.train(resume_from_checkpoint=last)
             return
@@ -53,6 +57,21 @@ class AdapterCheckpoints(Trainer):
 
     def _send_telemetry(self) -> None:
         """Nothing about a training leaves the machine."""
+
+
+def last_whole(folder: Path) -> tuple[str | None, TrainerState | None]:
+    """The last checkpoint under `folder` and its state; (None, None) where there is none.
+
+    The state is what is written last. A checkpoint without it was cut off by a kill: it is removed.
+    """
+    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if re.fullmatch(r".*-\d+", path.name)]
+    for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        try:
+            return str(path), TrainerState.load_from_json(str(path / TRAINER_STATE_NAME))
+        except (OSError, ValueError):
+            log.warning("%s is not whole; the run goes on from the checkpoint before it", path)
+            shutil.rmtree(path)
+    return None, None
 
 
 def has_ended(state: TrainerState) -> bool:

@@ -21,7 +21,7 @@ from assistant.training.checkpoints import STATE_FILE
 from assistant.training.curves import draw
 from assistant.training.data import Example
 from assistant.training.fused import fuse_attention, fuse_lora
-from assistant.training.methods import Adapted, adapt, quantised
+from assistant.training.methods import Adapted, adapt
 from assistant.training.mixture import base_losses
 from assistant.training.progress import LOSS_FILE
 from assistant.training.recipes import Recipe
@@ -38,7 +38,8 @@ PICTURE = "loss.png"
 
 @dataclass(frozen=True)
 class Report:
-    """What the run was. Losses are in nats per answer token, raw ones in nats per token."""
+    """What the run was. Losses are in nats per answer token, raw ones in nats per token; the training loss of a run
+    with weights counts each kind as often as it weighs."""
 
     trained_parameters: int
     all_parameters: int
@@ -91,8 +92,6 @@ def fine_tune(
     measured = Rows(validation, **size, **form) if validation else None
     raw_rows = Rows(raw, **size, **form) if raw else None
     raw_steps = settings.steps(len(raw_rows), settings.raw_epochs or 1.0) if raw_rows else 0
-    if recipe.name == "qlora":
-        base = quantised(base)
     set_seed(settings.seed)
     steps = raw_steps + settings.steps(len(rows), settings.epochs)
     adapted = adapt(base, recipe, settings.rank, task, kinds, steps)

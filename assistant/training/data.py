@@ -28,6 +28,7 @@ S = TypeVar("S", bound=Sourced)
 HUB = "hub:"
 MADE = "made:prescriptions"
 MADE_COUNT = 2000
+MOST_HELD_OUT = 200
 
 
 @dataclass(frozen=True)
@@ -235,12 +236,17 @@ def level_labels(examples: Sequence[Example], count: int, seed: int) -> list[Exa
     return levelled
 
 
-def split_validation(examples: Sequence[S], count: int, seed: int) -> tuple[list[S], list[S]]:
+def split_validation(examples: Sequence[S], count: int | None, seed: int) -> tuple[list[S], list[S]]:
     """(train, validation): whole sources leave train until `count` examples have, so no context is in both.
+
+    Args:
+        count: None for a tenth, at most `MOST_HELD_OUT`.
 
     Raises:
         DataError: nothing would be left to train on.
     """
+    if count is None:
+        count = min(MOST_HELD_OUT, len(examples) // 10)
     sources: dict[str, list[S]] = {}
     for position, example in enumerate(examples):
         sources.setdefault(example.source or str(position), []).append(example)
@@ -251,5 +257,7 @@ def split_validation(examples: Sequence[S], count: int, seed: int) -> tuple[list
         validation += sources[names.pop()]
     train = [example for name in names for example in sources[name]]
     if not train:
-        raise DataError(f"{len(examples)} examples, {count} of them for validation: none is left to train on")
+        raise DataError(
+            f"{len(examples)} examples, {count} of them for validation: none is left to train on; lower --validation"
+        )
     return train, validation

@@ -23,7 +23,7 @@ from assistant.training.data import (
     sample,
     split_validation,
 )
-from assistant.training.methods import Adapted, plain_name
+from assistant.training.methods import Adapted, plain_name, quantised
 from assistant.training.mixture import resample
 from assistant.training.provenance import commit, today
 from assistant.training.publish import check_model_target, check_target, publish, publish_model
@@ -63,10 +63,10 @@ def train(options: Namespace, command: str) -> Path:
     """
     task, recipe, settings, started_at = TASKS[options.task], RECIPES[options.recipe], load_settings(), commit()
     rank = chosen_size(recipe, options.rank, options.layers)
-    if options.patience is not None and not options.validation:
-        raise SettingsError("--patience looks at the validation loss, and --validation is 0")
     items = sample(read_items(options.data, task), options.limit, options.seed)
     kinds = sorted({item.kind.name for item in items})
+    if options.sampling != "proportional" and len(kinds) == 1:
+        raise SettingsError(f"--sampling {options.sampling}: all records are of one kind, {kinds[0]}")
     weights = _weights(options.weights, kinds)
     targets = _targets(options, recipe, kinds, settings)
     dtype = cast(
@@ -74,6 +74,8 @@ def train(options: Namespace, command: str) -> Path:
     )
     # What is trained of the base itself lies in float32, whatever it is computed in.
     base = load_base(settings.base, "float32" if recipe.changes_base else dtype, settings.data_dir)
+    if recipe.name == "qlora":
+        base = quantised(base)
     if options.start_from:
         check_base("--start-from", options.start_from, base)
     corpus = _corpus(options, items, task, base, rank if recipe.is_soft_prompt else 0)
@@ -169,7 +171,11 @@ def _corpus(options: Namespace, items: Sequence[Any], task: Task, base: Base, vi
     for where in skipped[:NAMED_SKIPPED]:
         log.info("left out: %s", where)
     training, validation = split_validation(examples, options.validation, options.seed)
+    if options.patience is not None and not validation:
+        raise SettingsError("--patience looks at the validation loss, and nothing is held out; raise --validation")
     if options.per_label is not None:
+        if not any(example.label for example in training):
+            raise SettingsError(f"--per-label: {task.name} records have no labels")
         training = level_labels(training, options.per_label, options.seed)
     training = resample(training, options.sampling, options.sampling_temperature, options.seed)
     raw = raw_examples(options.raw_text, options.raw_fields, prompter, min(options.max_tokens, context))

@@ -8,6 +8,9 @@ from typing import Any
 WHOLE = ("full", "last-layers")
 """Recipes that leave a whole model."""
 
+OWN = ("bitfit", "bottleneck")
+"""Recipes whose adapters are of types of this project, which PEFT does not know."""
+
 REWARD = "reward"
 """The recipe that leaves a reward adapter."""
 
@@ -31,6 +34,7 @@ def render(name: str, card: Mapping[str, Any]) -> str:
     template = card["template"] or {"system": None, "user": "{input}"}
     recipe = training["hyperparameters"]["recipe"]
     is_model = recipe in WHOLE
+    library = "transformers" if is_model else "swapboard" if recipe in OWN else "peft"
     if recipe == REWARD:
         use = [
             f'Ask the API for scores with `model: "{name}"`; the answer that a conversation ends with is what is scored:',
@@ -42,13 +46,14 @@ def render(name: str, card: Mapping[str, Any]) -> str:
     else:
         use = _use(name, card, template, is_model)
     parts = [
-        f"---\nlicense: apache-2.0\nlibrary_name: {'transformers' if is_model else 'peft'}\nlanguage: en\n"
+        f"---\nlicense: apache-2.0\nlibrary_name: {library}\nlanguage: en\n"
         f"base_model: {card['base_name']}\ntags: [{', '.join(dict.fromkeys((recipe, card['task'])))}]\n---",
         f"# {name}",
         card["description"],
         f"The whole of `{card['base_name']}`, trained on ({recipe}). Licence: Apache-2.0."
         if is_model
-        else f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights. Licence: Apache-2.0.",
+        else f"An adapter for the frozen base `{card['base_name']}`; it holds no base weights"
+        f"{', and no library but Swapboard reads it' if recipe in OWN else ''}. Licence: Apache-2.0.",
         _conversion(card.get("conversion")),
         "## Use",
         *use,
@@ -63,7 +68,7 @@ def render(name: str, card: Mapping[str, Any]) -> str:
         "## Data",
         f"`{training['data']}`: {training['data_note']}. {training['report']['train_examples']} examples trained on, "
         f"{training['report']['validation_examples']} held out of the same file for validation, "
-        f"{training['skipped']} left out as too long{_said_nothing(training.get('left_out'))}. No test file was used for training or for choosing a setting.",
+        f"{training['skipped']} left out as too long{_said_nothing(training.get('left_out'))}.",
         "## Training",
         f"```text\n{training['command']}\n```",
         "\n".join(

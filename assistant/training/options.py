@@ -62,6 +62,11 @@ def _settle(parser: argparse.ArgumentParser, options: argparse.Namespace, superv
     ):
         if getattr(options, option) is not None and not is_there:
             parser.error(f"{_flag(option)} goes with {needed}, which is not given")
+    if options.raw_fields is not None and not any(path.suffix == ".jsonl" for path in options.raw_text):
+        parser.error("--raw-fields are of JSON lines, and no file of --raw-text ends in .jsonl")
+    if options.patience is not None and options.save_steps is not None:
+        parser.error("--save-steps: with --patience a checkpoint is written at every measurement")
+    options.save_steps = options.save_steps or 25
     for option, (recipes, default) in own.items():
         if getattr(options, option) is None:
             setattr(options, option, default if options.recipe in recipes else None)
@@ -86,7 +91,11 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add("--data-note", default="source not stated", help="source and licence of the data, for the card")
     add("--limit", type=positive(int), help="use this many records, drawn at random")
     add("--per-label", type=positive(int), help="this many examples of each label, rare ones repeated")
-    add("--validation", type=_count, default=200, help="examples held out of the data; 0 for none")
+    add(
+        "--validation",
+        type=_count,
+        help="examples held out of the data; 0 for none; a tenth, at most 200, unless given",
+    )
     add("--max-tokens", type=positive(int), default=384, help="longer examples are left out")
     add("--raw-text", nargs="+", type=Path, metavar="PATH", help="text to go on pre-training on first")
     add("--raw-fields", nargs="+", metavar="FIELD", help="fields of raw JSON lines that hold the text")
@@ -111,7 +120,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add("--epochs", type=positive(float), default=1.0)
     add("--lr", type=positive(float), help="peak learning rate; the recipe's unless given")
     add("--scheduler", choices=("linear", "cosine", "constant"), default="linear", help="rate after the warm-up")
-    add("--warmup", type=float, default=0.05, help="share of the steps with a rising rate")
+    add("--warmup", type=_share, default=0.05, help="share of the steps with a rising rate")
     add("--rank", type=positive(int), help="rank, virtual tokens or bottleneck width; the recipe's unless given")
     add("--layers", type=positive(int), metavar="N", help="last-layers: how many; 4 unless given")
     add("--row-tokens", type=positive(int), help="tokens of one forward pass; 512 unless given")
@@ -126,7 +135,7 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="end after N measurements without a better one; keep the best",
     )
-    add("--save-steps", type=positive(int), default=25, help="steps between checkpoints")
+    add("--save-steps", type=positive(int), help="steps between checkpoints; 25 unless given")
     add("--seed", type=int, default=0)
 
 
@@ -157,6 +166,13 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text}: allowed are whole numbers from 0")
     return int(text)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: allowed are numbers from 0, below 1")
+    return value
 
 
 def _weight(text: str) -> tuple[str, float]:

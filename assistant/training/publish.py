@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from assistant.adapter_pool.convert import convert
+from assistant.adapter_pool.revisions import Revisions
 from assistant.catalog import (
     CARD_FILE,
     CONFIG_FILE,
@@ -27,7 +28,7 @@ from assistant.catalog import (
     check_name,
     kind_of,
 )
-from assistant.errors import AdapterConflict, SettingsError
+from assistant.errors import AdapterConflict, SettingsError, TrainingDiverged
 from assistant.training.model_card import render
 
 STORED = torch.float16
@@ -60,7 +61,7 @@ def publish(
     fresh_base: Callable[[], PreTrainedModel] | None = None,
     scratch: Path | None = None,
 ) -> Path:
-    """Write an adapter folder that PEFT and the catalogue can read.
+    """Write an adapter folder that the catalogue can read, and PEFT where the type is one of its own.
 
     A type that is not served as it is becomes a LoRA where PEFT can convert it, and the card says so.
 
@@ -69,24 +70,24 @@ def publish(
         card: what card.json says.
         training: how it was trained; kept in card.json under "training" and shown on the model card.
         folder: `adapters/NAME`. It appears complete: everything is written elsewhere and then renamed.
-        replaces: whether a folder of that name is replaced.
+        replaces: whether an adapter of that name is replaced. It is kept as an earlier revision.
         fresh_base: loads the base in float32 for a conversion.
         scratch: where to write first; beside `folder` unless given.
 
     Raises:
         AdapterRejected, AdapterConflict: see `check_target`; or the type can neither be served nor converted.
+        TrainingDiverged: a weight is no number.
     """
     check_target(folder, replaces)
-    with staging(folder, scratch) as staged:
+    with staging(folder.parent, scratch) as staged:
         write(staged)
         config = json.loads((staged / CONFIG_FILE).read_text(encoding="utf-8"))
         if fresh_base is not None and kind_of(config) not in SERVED_TYPES:
             card = card.model_copy(update={"conversion": convert(staged, fresh_base())})
             config = json.loads((staged / CONFIG_FILE).read_text(encoding="utf-8"))
-        weights = load_file(staged / WEIGHTS_FILE)
-        save_file(
-            {name: tensor.to(STORED) for name, tensor in weights.items()}, staged / WEIGHTS_FILE, {"format": "pt"}
-        )
+        weights = {name: tensor.to(STORED) for name, tensor in load_file(staged / WEIGHTS_FILE).items()}
+        _check_finite(weights, folder)
+        save_file(weights, staged / WEIGHTS_FILE, {"format": "pt"})
         # The library leaves the file readable by its owner alone.
         (staged / WEIGHTS_FILE).chmod(0o644)
         # Neither PEFT nor the conversion may leave a folder of this machine in it.
@@ -95,6 +96,7 @@ def publish(
             config["target_modules"] = sorted(config["target_modules"])
         (staged / CONFIG_FILE).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         _write_trained(staged, folder.name, card, training, (staged / WEIGHTS_FILE).stat().st_size)
+        Revisions(folder.parent).swap_in(folder.name, staged)
     return folder
 
 
@@ -107,12 +109,26 @@ def publish_model(
     folder: Path,
     replaces: bool = False,
 ) -> Path:
-    """Write a whole model, to be served as a base: safetensors in `dtype`, tokenizer, card.json and model card."""
-    with staging(folder) as staged:
+    """Write a whole model, to be served as a base: safetensors in `dtype`, tokenizer, card.json and model card.
+
+    Raises:
+        TrainingDiverged: a weight is no number.
+    """
+    with staging(folder.parent) as staged:
         cast(Any, model).to(dtype).save_pretrained(staged)
+        _check_finite(model.state_dict(), folder)
         tokenizer.save_pretrained(staged)
         size = sum(path.stat().st_size for path in staged.glob("*.safetensors"))
         _write_trained(staged, folder.name, card, training, size)
+        old = staged.parent / "old"
+        if folder.exists():
+            folder.rename(old)
+        try:
+            staged.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     return folder
 
 
@@ -157,25 +173,25 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
-@contextmanager
-def staging(folder: Path, scratch: Path | None = None) -> Iterator[Path]:
-    """An empty folder that takes the place of `folder` when the block ends well.
+def _check_finite(weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise TrainingDiverged(
+                f"{folder} is not written: the training diverged, and {name} holds what is no number; lower --lr"
+            )
 
-    It lies in `scratch`, so that even a kill leaves nothing among the adapters; where that is another file system,
-    from which nothing can be renamed, beside `folder` and hidden from the catalogue.
+
+@contextmanager
+def staging(parent: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """An empty folder, to be filled and then moved into `parent` in one rename; what is not moved is removed.
+
+    It lies in `scratch`, so that even a kill leaves nothing in `parent`; where that is another file system, from which
+    nothing can be renamed, in `parent` and hidden from the catalogue.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if scratch is None or scratch.stat().st_dev != folder.parent.stat().st_dev:
-        scratch = folder.parent
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{folder.name}-") as temporary:
-        staged, old = Path(temporary) / "new", Path(temporary) / "old"
+    parent.mkdir(parents=True, exist_ok=True)
+    if scratch is None or scratch.stat().st_dev != parent.stat().st_dev:
+        scratch = parent
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".unpublished-") as temporary:
+        staged = Path(temporary) / "new"
         staged.mkdir()
         yield staged
-        if folder.exists():
-            folder.rename(old)
-        try:
-            staged.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assistant.errors import SettingsError
 from assistant.training.publish import write_whole
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,16 @@ def open_run(
         chosen: what the run is of; runs that differ in it never share a folder.
         told: what else the config says.
         started_at: the commit of this start.
+
+    Raises:
+        SettingsError: the folder cannot be made.
     """
     identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
     folder = RUNS / f"{name}-{identity}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"{folder.resolve()}: checkpoints cannot be kept there: {error}") from error
     if _kept(folder) and (folder / CONFIG).is_file():
         started_at = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["commit"]
     config = {**chosen, **told, "commit": started_at}

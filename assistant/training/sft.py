@@ -130,7 +130,7 @@ def train_phase(
         earlier_steps: steps of the phases before.
     """
     steps = settings.steps(len(rows), epochs)
-    eval_steps = max(1, steps // (4 if settings.patience is None else 10))
+    eval_steps = math.ceil(steps / (4 if settings.patience is None else 10))
     # A processor is busy with one row; a GPU takes the rows of a step in one pass.
     stacked = settings.accumulate if torch.cuda.is_available() and rows.are_packed else 1
     patience = settings.patience if validation is not None else None
@@ -143,8 +143,10 @@ def train_phase(
         max_steps=steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup" if settings.scheduler == "constant" else settings.scheduler,
-        warmup_steps=max(1, round(settings.warmup * steps)),
+        warmup_steps=round(settings.warmup * steps),
         logging_steps=max(1, min(5, steps // 10)),
+        # Else a loss that is no number would be told as 0.
+        logging_nan_inf_filter=False,
         # The best weights can be kept only where they were measured.
         save_steps=eval_steps if patient else save_steps,
         save_total_limit=2,
@@ -192,7 +194,7 @@ def train_phase(
     return Phase(
         steps=taken,
         seconds=progress.seconds,
-        tokens_per_second=round(rows.tokens * taken * settings.accumulate / len(rows) / max(progress.seconds, 0.1), 1),
+        tokens_per_second=round(rows.tokens * taken / settings.steps(len(rows), 1.0) / max(progress.seconds, 0.1), 1),
         train_loss=round(mean_loss(trainer.state.log_history), 4),
         validation_loss=None if shown is None else round(measured[shown], 4),
         best_step=shown if patient else None,

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assistant.errors import DataError
-from assistant.training.data import read_items
+from assistant.training.data import json_lines, read_items
+from assistant.training.publish import write_whole
 from assistant.training.tasks.registry import INSTRUCT
 from assistant.training.tasks.task import Record
 from eval.study.plan import MIXTURE, UNSEEN, Scale
@@ -38,7 +39,8 @@ def prepare(source: Path, folder: Path, scale: Scale) -> None:
     """Write every file the trials name into `folder`.
 
     Raises:
-        DataError: a training file is absent, wrong, or too small for the scale; names it.
+        DataError: a training file is absent, wrong, or too small for the scale; or the folder holds parts of other
+            data, which its results are of; names it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for kind, place in SOURCES.items():
@@ -89,4 +91,27 @@ def _text(record: Record) -> str:
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise DataError(
+            f"{path} was cut from other data, and what has been measured is of that; give another --out, "
+            f"or remove {path.parent.parent}"
+        )
+    write_whole(path, text)
+
+
+@dataclass(frozen=True)
+class Makeup:
+    """Of how many articles the held-out questions are; by the size of a training part, how many are of `LAST`."""
+
+    articles: int
+    of_last: dict[int, int]
+
+
+def makeup(folder: Path, scale: Scale) -> Makeup:
+    """What is to be known of the questions that `prepare` wrote."""
+
+    def titles(name: str) -> list[str]:
+        return [str(record.get("title")) for _, record in json_lines(folder / f"qa_{name}.jsonl")]
+
+    return Makeup(len(set(titles("held_out"))), {size: titles(str(size)).count(LAST) for size in scale.sizes})

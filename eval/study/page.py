@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from assistant.errors import EvaluationError
 from eval.report.plots import errors
+from eval.study.data import LAST, makeup
 from eval.study.plan import MIXTURE, SCALES, UNSEEN, Chapter, trials
 
 MAIN_METRIC = {"qa": "f1", "sentiment": "accuracy", "summarisation": "rouge_l", "policy": "f1"}
@@ -84,6 +85,8 @@ def write_page(place: Path, docs: Path) -> Path:
     )
     page = environment.get_template("study.md.j2").render(
         scale=SCALES[place.name],
+        makeup=makeup(place / "data", SCALES[place.name]),
+        last=LAST,
         points=points,
         plots=plots,
         axes=QUESTION_CHAPTERS,

@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from assistant.catalog import CARD_FILE
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.settings import load_settings
@@ -52,14 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.study", description="Compare sizes, settings and methods.")
     parser.add_argument("--source", type=Path, default=Path("../shared/data"), help="folder of the public data")
-    parser.add_argument("--scale", choices=sorted(SCALES), default="small")
+    parser.add_argument("--scale", choices=sorted(SCALES), help="full on a GPU, else small, unless given")
     parser.add_argument("--chapters", nargs="+", choices=sorted({t.chapter for t in trials(SCALES["small"])}))
     parser.add_argument("--out", type=Path, default=Path("runs/study"), help="folder of data, adapters and results")
     parser.add_argument(
         "--jobs", type=positive(int), default=1, help="trials at the same time; for a GPU, or many cores"
     )
     parser.add_argument("--report", action="store_true", help="write docs/study.md from the results there are")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.scale = options.scale or ("full" if torch.cuda.is_available() else "small")
+    return options
 
 
 def study(options: argparse.Namespace) -> None:

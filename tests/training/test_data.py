@@ -129,9 +129,17 @@ def test_example_beyond_the_context_is_an_error_unless_left_out_knowingly() -> N
     assert (len(examples), len(skipped)) == (1, 1)
 
 
-def test_answer_is_the_shortest_spelt_as_in_the_context() -> None:
-    record = {"context": "It holds red Ale barrels.", "question": "What?", "answers": ["red ale barrels", "red ale."]}
-    assert QA.kinds[0].answers([record]) == ["red Ale"]
+@pytest.mark.parametrize(
+    ("answers", "learnt"),
+    [
+        (["red ale barrels", "red ale."], "red Ale"),
+        (["ale", "red ale barrels", "red ale"], "red Ale"),
+        (["ale", "ale", "red ale", "red ale barrels"], "red Ale"),
+    ],
+)
+def test_answer_is_the_middle_one_spelt_as_in_the_context(answers: list[str], learnt: str) -> None:
+    record = {"context": "It holds red Ale barrels.", "question": "What?", "answers": answers}
+    assert QA.kinds[0].answers([record]) == [learnt]
 
 
 def test_no_context_is_in_both_training_and_validation() -> None:
@@ -142,7 +150,7 @@ def test_no_context_is_in_both_training_and_validation() -> None:
     assert {e.source for e in train}.isdisjoint(e.source for e in validation)
     # Whole groups of three: six is the first count from five up.
     assert (len(train), len(validation)) == (24, 6)
-    with pytest.raises(DataError, match="none is left"):
+    with pytest.raises(DataError, match="none is left to train on; lower --validation"):
         split_validation(examples, 30, seed=0)
 
 

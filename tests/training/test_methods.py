@@ -63,7 +63,9 @@ def test_steps_change_exactly_the_weights_of_the_recipe(place: Path, name: str) 
         if not torch.equal(tensor.detach().cpu(), before[name])
     }
     expected = {name for name in before if any(part in name for part in TRAINED[recipe.name]) and "ranknum" not in name}
-    assert changed == expected
+    # AdaLoRA begins with singular values of 0 and may put those of a whole layer back there.
+    pruned = {name for name, tensor in adapted.model.named_parameters() if ".lora_E." in name and not tensor.any()}
+    assert len(pruned) < 4 and changed == expected - pruned
     assert {name for name, tensor in adapted.model.named_parameters() if tensor.requires_grad} == expected
     trained, everything = adapted.counts
     assert 0 < trained <= everything

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from assistant.adapter_pool.revisions import Revisions
 from assistant.catalog import Catalog, Score
 from assistant.errors import AdapterConflict
 from assistant.training import job, publish, run
@@ -79,6 +80,39 @@ def test_existing_adapter_is_replaced_only_when_told(place: Path, capsys: pytest
     assert run.main([*command(seed=7), "--replace"]) == 0
     [after] = Catalog(place / "adapters").adapters()
     assert after.digest != before.digest
+    [kept] = Revisions(place / "adapters").kept("tiny")
+    assert kept.digest == before.digest
+
+
+@pytest.mark.parametrize("recipe", ["lora", "full"])
+def test_training_that_diverged_is_not_published(place: Path, capsys: pytest.CaptureFixture[str], recipe: str) -> None:
+    out = "models/tiny" if recipe == "full" else "adapters/tiny"
+    assert run.main(command(recipe, out=out)) == 0
+    before = next((place / out).glob("*.safetensors")).read_bytes()
+    assert run.main([*command(recipe, out=out, lr=1e38, epochs=3, seed=7), "--replace"]) == 1
+    assert "the training diverged" in capsys.readouterr().err
+    assert next((place / out).glob("*.safetensors")).read_bytes() == before
+    tables = [path.read_text() for path in (place / "runs").glob("*/loss.csv")]
+    assert any("nan" in table for table in tables)
+
+
+def test_own_data_of_any_size_leaves_something_to_train_on(place: Path) -> None:
+    assert run.main(command(validation=None)) == 0
+    report = json.loads((place / "adapters" / "tiny" / "card.json").read_text())["training"]["report"]
+    assert (report["train_examples"], report["validation_examples"]) == (15, 1)
+
+
+def test_run_of_one_step_trains(place: Path) -> None:
+    assert run.main(command(**{"batch-size": 8})) == 0
+    assert json.loads((place / "adapters" / "tiny" / "card.json").read_text())["training"]["report"]["steps"] == 1
+    weights = load_file(place / "adapters" / "tiny" / "adapter_model.safetensors")
+    assert all(tensor.any() for name, tensor in weights.items() if "lora_B" in name)
+
+
+def test_place_where_no_run_can_be_kept_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "runs").write_text("a file")
+    assert run.main(command()) == 1
+    assert f"error: {place / 'runs'}/tiny-" in (told := capsys.readouterr().err) and "cannot be kept there" in told
 
 
 @pytest.mark.parametrize("name", ["base", ".hidden", "a b"])
@@ -110,7 +144,7 @@ def test_failed_replacement_keeps_the_old_adapter(tmp_path: Path) -> None:
     folder = tmp_path / "adapters" / "old"
     folder.mkdir(parents=True)
     (folder / "card.json").write_text("{}")
-    with pytest.raises(RuntimeError), staging(folder) as staged:
+    with pytest.raises(RuntimeError), staging(folder.parent) as staged:
         (staged / "card.json").write_text("new")
         raise RuntimeError
     assert (folder / "card.json").read_text() == "{}"
@@ -214,6 +248,10 @@ def test_kind_without_an_example_is_named_before_the_training(place: Path, capsy
         ("lora", {"epsilon": 0.2}, "recipe 'lora' has no --epsilon"),
         ("lora", {"raw-epochs": 2}, "--raw-epochs goes with --raw-text"),
         ("lora", {"raw-fields": "text"}, "--raw-fields goes with --raw-text"),
+        ("lora", {"raw-fields": "text", "raw-text": "a.txt"}, "no file of --raw-text ends in .jsonl"),
+        ("lora", {"save-steps": 5, "patience": 3}, "with --patience a checkpoint is written at every measurement"),
+        ("lora", {"warmup": 1}, "--warmup: 1: allowed are numbers from 0, below 1"),
+        ("lora", {"warmup": -0.1}, "allowed are numbers from 0, below 1"),
         ("lora", {"sampling-temperature": 2}, "--sampling-temperature goes with --sampling temperature"),
         ("lora", {"validation": -1, "patience": 3}, "--validation: -1: allowed are whole numbers from 0"),
     ],
@@ -224,6 +262,23 @@ def test_options_that_would_do_nothing_are_refused(
     with pytest.raises(SystemExit):
         parse(command(recipe, **options))
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sampling": "equal"}, "--sampling equal: all records are of one kind, sentiment"),
+        ({"task": "qa", "data": "questions.jsonl", "per-label": 3}, "--per-label: qa records have no labels"),
+    ],
+)
+def test_options_that_the_data_has_no_use_for_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], options: dict[str, object], words: str
+) -> None:
+    question = {"context": "Ale is in it.", "question": "What?", "answers": ["Ale"]}
+    (place / "questions.jsonl").write_text("\n".join(json.dumps(question | {"context": f"Ale {n}"}) for n in range(9)))
+    assert run.main(command(**options)) == 1
+    assert words in capsys.readouterr().err
+    assert not (place / "runs").exists()
 
 
 def test_options_that_are_not_given_have_the_recipes_defaults() -> None:

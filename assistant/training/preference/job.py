@@ -139,8 +139,6 @@ def check(options: Namespace, objective: Objective) -> None:
         raise SettingsError("--generations 1: answers are compared with the others to their prompt; allowed: from 2")
     if objective.name == REWARD and options.start_from:
         raise SettingsError("--start-from is not offered for recipe 'reward': its head is trained from the beginning")
-    if options.patience is not None and not options.validation:
-        raise SettingsError("--patience looks at the validation data, and --validation is 0")
 
 
 def choose(options: Namespace, objective: Objective, dtype: str) -> PreferenceSettings:
@@ -189,6 +187,8 @@ def _corpus(options: Namespace, objective: Objective, rows: Rows, rendering: Ren
     read, render = readers[objective.name]
     chosen = sample(read(rows.rows), options.limit, options.seed)
     training, validation = split_validation(chosen, options.validation, options.seed)
+    if options.patience is not None and not validation:
+        raise SettingsError("--patience looks at the validation data, and nothing is held out; raise --validation")
     rendered, skipped = render_all(training, render, max_tokens)
     held_out, also_skipped = render_all(validation, render, max_tokens) if validation else ([], [])
     skipped += also_skipped

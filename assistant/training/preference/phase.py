@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def common_arguments(
     Args:
         measures: whether there is validation data.
     """
-    eval_steps = max(1, steps // (4 if settings.patience is None else 10))
+    eval_steps = math.ceil(steps / (4 if settings.patience is None else 10))
     if settings.iterations:
         # Answers are drawn for so many steps: a checkpoint between them would draw for one that is half learnt from.
         eval_steps, save_steps = (-(-n // settings.iterations) * settings.iterations for n in (eval_steps, save_steps))
@@ -67,8 +68,10 @@ def common_arguments(
         "max_steps": steps,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "constant_with_warmup" if settings.scheduler == "constant" else settings.scheduler,
-        "warmup_steps": max(1, round(settings.warmup * steps)),
+        "warmup_steps": round(settings.warmup * steps),
         "logging_steps": max(1, min(5, steps // 10)),
+        # Else a loss that is no number would be told as 0.
+        "logging_nan_inf_filter": False,
         # The best weights can be kept only where they were measured.
         "save_steps": eval_steps if is_patient else save_steps,
         "save_total_limit": 2,

@@ -13,7 +13,7 @@ import pytest
 from assistant.errors import DataError, EvaluationError
 from assistant.training.course import Report
 from eval.study import run as runner
-from eval.study.data import hold_out, prepare
+from eval.study.data import hold_out, makeup, prepare
 from eval.study.page import neighbours, write_page
 from eval.study.plan import METHODS, SCALES, Scale, Trial, trials
 
@@ -74,6 +74,27 @@ def test_too_little_data_names_the_file(source: Path, tmp_path: Path) -> None:
     (source / "qa" / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records("qa", 5)))
     with pytest.raises(DataError, match=r"qa/train\.jsonl: \d records can be trained on, the study needs 4"):
         prepare(source, tmp_path / "data", Scale("small", 4, (4,), 4, 2, 4, 400))
+
+
+def test_other_data_is_not_mixed_with_what_was_measured(source: Path, tmp_path: Path) -> None:
+    prepare(source, tmp_path / "data", TINY)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+    prepare(source, tmp_path / "data", TINY)
+    (source / "qa" / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records("qa", 29)))
+    with pytest.raises(DataError, match="was cut from other data"):
+        prepare(source, tmp_path / "data", TINY)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()} == before
+
+
+def test_questions_of_the_other_source_are_counted(source: Path, tmp_path: Path) -> None:
+    path = source / "qa" / "train.jsonl"
+    path.write_text(
+        "".join(json.dumps(r | ({"title": "quoref"} if n > 6 else {})) + "\n" for n, r in enumerate(records("qa", 30)))
+    )
+    prepare(source, tmp_path / "data", TINY)
+    told = makeup(tmp_path / "data", TINY)
+    assert told.articles == 2
+    assert told.of_last == {2: 0, 4: 1}
 
 
 def test_long_contexts_are_left_out() -> None:

@@ -96,7 +96,7 @@ def test_adapters_of_another_base_are_refused(place: Path, capsys: pytest.Captur
         ("dpo", {"beta": -1}, "allowed are numbers above 0"),
         ("reward", {"centre": -1}, "--centre -1.0: allowed are numbers from 0"),
         ("reward", {"start_from": "adapters/x"}, "its head is trained from the beginning"),
-        ("dpo", {"patience": 2, "validation": 0}, "--validation is 0"),
+        ("dpo", {"patience": 2, "validation": 0}, "nothing is held out; raise --validation"),
         ("dpo", {"start_from": "nowhere"}, "no adapter can be read there"),
         ("dpo", {"data": "none.jsonl"}, "none.jsonl: cannot be read"),
         ("dpo", {"max_tokens": 3}, "raise --max-tokens"),
