@@ -8,7 +8,8 @@ the one from before, once while the adapter is in memory and used in turn with t
 
 For this the base is asked for one thing at a time. Several requests in one step of the engine are multiplied as one
 matrix, and how many rows it has moves the last bits of a sum, with or without adapters. How far is measured too: the
-base several at a time before any adapter, as a control, and the base in one batch with the adapter.
+base several at a time before any adapter, as a control, and the base in one batch with the adapter. An adapter that is
+on is asked several at a time, so what it costs is told from the control.
 
 A base trained whole has no off; `--base-folder` serves its folder and shows what it forgot.
 """
@@ -45,6 +46,7 @@ SCORED = Decoding(temperature=0, max_tokens=0, logprobs=0)
 CHAT = Decoding(temperature=0, max_tokens=64)
 BEFORE = "base before"
 CONTROL = "base before, several at a time"
+ON = "adapter on"
 IN_TURN = "adapter off, in turn with it"
 IN_ONE_BATCH = "adapter off, in one batch with it"
 AFTER = "adapter off, after it"
@@ -122,7 +124,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
         several = await shown(service, BASE, abilities, options.concurrency)
         states.append(state(CONTROL, BASE, several, before, abilities))
         for name in options.adapter:
-            states += await _adapter_states(service, name, before, abilities, options.concurrency)
+            states += await _adapter_states(service, name, before, several, abilities, options.concurrency)
     for folder in options.base_folder:
         log.info("serving %s", folder)
         async with measured_service(settings.model_copy(update={"base": str(folder)})) as service:
@@ -143,12 +145,19 @@ async def measure_all(options: argparse.Namespace) -> Result:
 
 
 async def _adapter_states(
-    service: ChatService, name: str, before: Shown, abilities: Abilities, concurrency: int
+    service: ChatService, name: str, before: Shown, several: Shown, abilities: Abilities, concurrency: int
 ) -> list[dict[str, Any]]:
-    """The adapter on; the base in turn with it, and in one batch with it; the base once it is unloaded."""
+    """The adapter on; the base in turn with it, and in one batch with it; the base once it is unloaded.
+
+    Args:
+        before: the base asked one at a time.
+        several: the base asked `concurrency` at a time, as the adapter that is on.
+    """
     log.info("adapter %s", name)
     on = await shown(service, name, abilities, concurrency)
-    entries = [state("adapter on", name, on, before, abilities) | {"adapter_digest": service.catalog.get(name).digest}]
+    entries = [
+        state(ON, name, on, several, abilities, CONTROL) | {"adapter_digest": service.catalog.get(name).digest},
+    ]
     reading = Abilities(abilities.texts, ())
     both = zip(reading.requests(BASE), reading.requests(name), strict=True)
     mixed = [request for pair in both for request in pair]
@@ -185,8 +194,12 @@ def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:
     )
 
 
-def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities) -> dict[str, Any]:
-    """The figures of one state, their paired differences from the base before, and how many tokens and answers differ.
+def state(
+    what: str, name: str, seen: Shown, before: Shown, abilities: Abilities, against: str = BEFORE
+) -> dict[str, Any]:
+    """The figures of one state, their paired differences from the base `before`, and how many tokens and answers differ.
+
+    `against` is the state in which the base was `before`.
 
     Log-probabilities are compared as they are, bit by bit. Another base may cut texts into other tokens: then there is
     nothing to compare token by token, and the counts are None.
@@ -203,6 +216,7 @@ def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities
     return {
         "state": what,
         "name": name,
+        "against": against,
         "metrics": metrics,
         "difference": difference,
         "tokens": sum(map(len, seen.logprobs)),
