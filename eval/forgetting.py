@@ -33,6 +33,7 @@ from assistant.settings import load_settings
 from assistant.training.data import sample
 from eval.ask import ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
+from eval.digest import digest_of
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
 from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
@@ -113,10 +114,9 @@ async def measure_all(options: argparse.Namespace) -> Result:
     for folder in options.base_folder:
         if not folder.is_dir():
             raise EvaluationError(f"--base-folder {folder}: no such folder")
-    abilities = Abilities(
-        tuple(item.record for item in sample(read_texts(options.text), options.limit, options.seed)),
-        tuple(sample(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
-    )
+    texts = [item.record for item in read_texts(options.text)]
+    questions = read_rows(options.questions, ("id", "question", "accepted"))
+    abilities = Abilities(*(tuple(sample(rows, options.limit, options.seed)) for rows in (texts, questions)))
     async with measured_service(settings) as service:
         about = described(service, BASE)
         before = await shown(service, BASE, abilities, 1)
@@ -138,6 +138,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
             "text": options.text or "own",
             "questions": "own" if options.questions == QUESTIONS else str(options.questions),
         },
+        "data_digest": {"text": digest_of(texts), "questions": digest_of(questions)},
         "count": len(abilities.questions),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "states": states,

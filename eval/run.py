@@ -27,6 +27,7 @@ from eval.command import write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
 from eval.corpus import contexts, load_corpus
+from eval.digest import digest_of
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
 from eval.session import measured_service
@@ -126,8 +127,9 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         # Imported here as routing is; no base is needed.
         from eval.tasks import retrieval
 
-        models = {"embedder": settings.embedder, "reranker": settings.reranker}
-        return _result(models, retrieval.run(settings, options.data, options.limit, options.seed), options, started)
+        sought = retrieval.read(options.data)
+        about = {"embedder": settings.embedder, "reranker": settings.reranker, "data_digest": sought.digest}
+        return _result(about, retrieval.run(settings, sought, options.limit, options.seed), options, started)
     if options.task == COMPARE:
         # Imported here as retrieval is.
         from eval.comparing.run import run as compare
@@ -152,22 +154,26 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         # Imported here: it brings the embedder, which no other task needs.
         from eval.tasks import routing
 
-        about = {}
+        utterances = routing.read_utterances(Path(options.data or routing.OWN), "test")
+        about = {"data_digest": digest_of(utterances)}
         async with measured_service(settings) as service:
-            outcome = await routing.run(service, options.data, options.limit, options.seed)
+            outcome = await routing.run(service, utterances, options.limit, options.seed)
     elif options.task == perplexity.NAME:
-        about = asked_of
-        texts = sample(perplexity.read_texts(options.data), options.limit, options.seed)
+        everything = perplexity.read_texts(options.data)
+        about = {**asked_of, "data_digest": digest_of(item.record for item in everything)}
+        texts = sample(everything, options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await perplexity.run(service, texts, options.adapter, options.concurrency)
     elif options.task == injection.NAME:
-        about = asked_of
-        attempts = sample(injection.read_attempts(Path(options.data or injection.OWN)), options.limit, options.seed)
+        all_attempts = injection.read_attempts(Path(options.data or injection.OWN))
+        about = {**asked_of, "data_digest": digest_of(all_attempts)}
+        attempts = sample(all_attempts, options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await injection.run(service, attempts, options.adapter, options.concurrency)
     elif options.task == reward.NAME:
-        about = asked_of
-        pairs = reward.read_pairs(options.data, options.limit, options.seed)
+        all_pairs = reward.read_pairs(options.data)
+        about = {**asked_of, "data_digest": digest_of((p.prompt, p.chosen, p.rejected) for p in all_pairs)}
+        pairs = sample(all_pairs, options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await reward.run(service, pairs, options.adapter, options.seed)
     else:
@@ -183,7 +189,7 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         prompts = choose_prompts(task, items, asked, options.prompt)
         # All contexts of the file, whatever was drawn: a search among few would be easier than it is.
         corpus = contexts(everything) if asked.mode == "rag" else None
-        about = {**asked_of, "mode": asked.mode}
+        about = {**asked_of, "mode": asked.mode, "data_digest": digest_of(item.record for item in everything)}
         async with measured_service(settings) as service:
             if corpus is not None:
                 await load_corpus(service.library, corpus)

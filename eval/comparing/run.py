@@ -24,6 +24,7 @@ from eval.comparing.page import page
 from eval.comparing.plot import drawing
 from eval.comparing.sections import NAMES, SECTIONS, Section
 from eval.corpus import contexts, load_corpus
+from eval.digest import digest_of
 from eval.measure import cost, measured_figures
 from eval.metrics.paired import paired_bootstrap
 from eval.report.plots import drawn
@@ -108,6 +109,7 @@ async def run(
         "kind": "comparison",
         **base,
         "adapters": {name: adapter.digest for name, adapter in adapters.items()},
+        "data_digest": {name: digest_of(item.record for item in items) for name, items in everything.items()},
         "count": len(todo),
         "config": {
             "limit": limit,

@@ -112,6 +112,7 @@ def test_every_mode_answers_every_record_in_its_book(backend: Reads, capsys: pyt
     for mode in MODES["open"]:
         assert value[f"qa.open.{mode}.f1"] == value[f"medical.open.{mode}.accuracy"] == 1
     assert result["differences"]["qa.closed.rag.em"]["value"] == 1
+    assert result["data_digest"].keys() == {"qa", "medical"}
     assert result["differences"]["qa.open.tuned.em"] == {"value": 0, "low": 0, "high": 0, "p": 1}
     asked = [len(generation.prompt) for generation in backend.seen]
     spent = [example["prompt_tokens"] for example in result["examples"]]

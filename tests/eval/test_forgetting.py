@@ -77,6 +77,7 @@ def test_adapter_on_costs_and_adapter_off_is_the_base(files: Path, monkeypatch: 
     speaker = Unloading(files / "adapters")
     assert run(monkeypatch, speaker) == 0
     result = json.loads(Path("r.json").read_text())
+    assert result["data_digest"].keys() == {"text", "questions"}
     states = {entry["state"]: entry for entry in result["states"]}
     assert list(states) == [BEFORE, CONTROL, "adapter on", IN_TURN, IN_ONE_BATCH, AFTER]
     values = {what: entry["metrics"]["perplexity"]["value"] for what, entry in states.items()}

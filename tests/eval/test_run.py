@@ -30,6 +30,7 @@ from assistant.training.tasks.sentiment import REVIEW
 from eval import record
 from eval import run as command
 from eval.measure import Asked, choose_prompts, measure_task
+from eval.results import Result, check_same_examples, read_result
 from eval.run import main
 from eval.tasks.legal import LEGAL
 from eval.tasks.registry import TASKS
@@ -186,6 +187,35 @@ def test_limit_draws_at_random_and_modes_change_the_prompt(service: Reader, tmp_
 def test_own_set_goes_by_its_place_in_the_project(service: Reader, tmp_path: Path) -> None:
     assert main(["--task", "sentiment", "--limit", "3", "--out", "r.json"]) == 0
     assert json.loads((tmp_path / "r.json").read_text())["data"] == "eval/tasks/data/sentiment.jsonl"
+
+
+def measured(data: str, *more: str) -> Result:
+    assert main(["--task", "sentiment", "--data", data, *more, "--out", "r.json"]) == 0
+    return read_result(Path("r.json"))
+
+
+def test_data_goes_by_its_content_wherever_it_lies(service: Reader, tmp_path: Path) -> None:
+    first = measured("reviews.jsonl")
+    Path("copy.jsonl").write_text(Path("reviews.jsonl").read_text())
+    assert measured("copy.jsonl", "--limit", "2")["data_digest"] == first["data_digest"]
+    Path("reviews.jsonl").write_text(Path("reviews.jsonl").read_text().replace("so good", "as good"))
+    assert measured("reviews.jsonl")["data_digest"] != first["data_digest"]
+
+
+def test_runs_on_a_file_that_was_changed_are_not_compared(service: Reader) -> None:
+    """The wrong label was mended: the examples have the same ids and inputs."""
+    first = measured("reviews.jsonl")
+    Path("reviews.jsonl").write_text(Path("reviews.jsonl").read_text().replace('"negative"', '"positive"'))
+    second = measured("reviews.jsonl")
+    with pytest.raises(EvaluationError, match=r"data_digest: reviews.jsonl held other records in each run"):
+        check_same_examples(first, second)
+    # An older result does not tell its digest; one that is older still does not tell what was expected either.
+    del first["data_digest"]
+    with pytest.raises(EvaluationError, match="of 1 'negative' and 'positive' were expected"):
+        check_same_examples(first, second)
+    for example in first["examples"]:
+        del example["expected"]
+    check_same_examples(first, second)
 
 
 async def test_requests_run_side_by_side_within_the_bound() -> None:
