@@ -31,7 +31,7 @@ from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, D
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.data import sample
-from eval.ask import ask_all
+from eval.ask import NO_REVISIONS, ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
 from eval.digest import digest_of
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
@@ -100,7 +100,8 @@ async def measure_all(options: argparse.Namespace) -> Result:
     """One entry of `states` for the base, for each adapter on and off, and for each base folder.
 
     Raises:
-        EvaluationError: the base with an adapter off is not the base from before, to the last bit; or a request failed.
+        EvaluationError: the base with an adapter off is not the base from before, to the last bit; a request failed, or
+            an adapter was replaced meanwhile.
         DataError: the data is wrong; names file and line.
     """
     settings = load_settings()
@@ -155,15 +156,14 @@ async def _adapter_states(
         several: the base asked `concurrency` at a time, as the adapter that is on.
     """
     log.info("adapter %s", name)
-    on = await shown(service, name, abilities, concurrency)
-    entries = [
-        state(ON, name, on, several, abilities, CONTROL) | {"adapter_digest": service.catalog.get(name).digest},
-    ]
+    revisions = {name: service.catalog.get(name).digest}
+    on = await shown(service, name, abilities, concurrency, revisions)
+    entries = [state(ON, name, on, several, abilities, CONTROL) | {"adapter_digest": revisions[name]}]
     reading = Abilities(abilities.texts, ())
     both = zip(reading.requests(BASE), reading.requests(name), strict=True)
     mixed = [request for pair in both for request in pair]
     for what, at_once in ((IN_TURN, 1), (IN_ONE_BATCH, concurrency)):
-        off = _shown((await ask_all(service, mixed, at_once))[::2], reading)
+        off = _shown((await ask_all(service, mixed, at_once, revisions=revisions))[::2], reading)
         entries.append(state(what, name, off, before, reading))
     await service.unload_adapter(name)
     entries.append(state(AFTER, name, await shown(service, BASE, abilities, 1), before, abilities))
@@ -182,8 +182,15 @@ def require_unchanged(entry: Mapping[str, Any]) -> None:
         )
 
 
-async def shown(service: ChatService, adapter: str, abilities: Abilities, concurrency: int) -> Shown:
-    return _shown(await ask_all(service, abilities.requests(adapter), concurrency), abilities)
+async def shown(
+    service: ChatService,
+    adapter: str,
+    abilities: Abilities,
+    concurrency: int,
+    revisions: Mapping[str, str] = NO_REVISIONS,
+) -> Shown:
+    ends = await ask_all(service, abilities.requests(adapter), concurrency, revisions=revisions)
+    return _shown(ends, abilities)
 
 
 def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:

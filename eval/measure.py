@@ -28,14 +28,21 @@ Prompts = Mapping[Kind, Prompt]
 class Asked:
     """Who is asked, and how. `card` is the adapter's; or the base's own, where it was trained whole.
 
+    `digest` is that of the adapter's revision: another one is not to answer. None for the base, or for any revision.
     `constraint` is that of every request, None for what the decoding has already.
     """
 
     adapter: str
     mode: Mode
     card: Card | None = None
+    digest: str | None = None
     top_k: int = Retrieval().top_k
     constraint: Literal["span"] | None = None
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """What is to answer, as `eval.ask.ask_all` takes it."""
+        return {} if self.digest is None else {self.adapter: self.digest}
 
     @property
     def is_as_trained(self) -> bool:
@@ -97,12 +104,13 @@ async def measure_task(
     """Ask every record, `concurrency` at a time, and score the answers.
 
     Raises:
-        EvaluationError: there are no records, or a request failed; names its record.
+        EvaluationError: there are no records, a request failed (names its record), or the adapter was replaced
+            meanwhile (names it).
     """
     requests = [asked.request(prompts[item.kind], item, task.of(item.kind)) for item in items]
     names = [f"{item.record.get('id', number)} of {task.name}" for number, item in enumerate(items)]
     # Where the search finds nothing there is no answer, which is a wrong one.
-    ends = await ask_all(service, requests, concurrency, names, unanswered=(NothingRelevant.code,))
+    ends = await ask_all(service, requests, concurrency, names, (NothingRelevant.code,), asked.revisions)
     parts = [done.parts[0] for done in ends]
     config = {
         "prompts": {kind.name: prompt.name for kind, prompt in prompts.items()},

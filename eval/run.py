@@ -23,6 +23,7 @@ from assistant.messages import BASE, MOST_PASSAGES, Retrieval
 from assistant.settings import Settings, load_settings
 from assistant.training.data import sample
 from assistant.training.provenance import ROOT, commit, today
+from eval.ask import check_revision
 from eval.command import write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
@@ -148,7 +149,10 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
             "seconds": round(time.monotonic() - started, 1),
             **about,
         }
-    adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
+    catalog = Catalog(settings.adapters_dir)
+    adapter = None if options.adapter == BASE else catalog.get(options.adapter)
+    # The file names one revision; where the adapter is replaced meanwhile, nothing is written.
+    revisions = {adapter.name: adapter.digest} if adapter else {}
     asked_of = {"adapter": options.adapter, "adapter_digest": adapter.digest if adapter else None}
     if options.task == ROUTING:
         # Imported here: it brings the embedder, which no other task needs.
@@ -163,19 +167,21 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         about = {**asked_of, "data_digest": digest_of(item.record for item in everything)}
         texts = sample(everything, options.limit, options.seed)
         async with measured_service(settings) as service:
-            outcome = await perplexity.run(service, texts, options.adapter, options.concurrency)
+            outcome = await perplexity.run(service, texts, options.adapter, options.concurrency, revisions)
     elif options.task == injection.NAME:
         all_attempts = injection.read_attempts(Path(options.data or injection.OWN))
         about = {**asked_of, "data_digest": digest_of(all_attempts)}
         attempts = sample(all_attempts, options.limit, options.seed)
         async with measured_service(settings) as service:
-            outcome = await injection.run(service, attempts, options.adapter, options.concurrency)
+            outcome = await injection.run(service, attempts, options.adapter, options.concurrency, revisions)
     elif options.task == reward.NAME:
         all_pairs = reward.read_pairs(options.data)
         about = {**asked_of, "data_digest": digest_of((p.prompt, p.chosen, p.rejected) for p in all_pairs)}
         pairs = sample(all_pairs, options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await reward.run(service, pairs, options.adapter, options.seed)
+        # A score does not tell who gave it.
+        check_revision(options.adapter, catalog.get(options.adapter).digest, revisions)
     else:
         task = TASKS[options.task]
         asked = replace(
@@ -224,7 +230,7 @@ def who(settings: Settings, mode: str | None, adapter: Adapter | None) -> Asked:
         EvaluationError: the base is to be asked as a tuned one, and its folder has no card.
     """
     if adapter is not None:
-        return Asked(adapter.name, mode or "tuned", adapter.card)  # type: ignore[arg-type]
+        return Asked(adapter.name, mode or "tuned", adapter.card, adapter.digest)  # type: ignore[arg-type]
     if mode != "tuned":
         return Asked(BASE, mode or "prompt")  # type: ignore[arg-type]
     folder = Path(settings.base)

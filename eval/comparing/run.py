@@ -71,7 +71,8 @@ async def run(
         limit: records of each task; a larger limit asks the same ones and more.
 
     Raises:
-        EvaluationError: there are no records, the kept answers cannot be read, or a request failed.
+        EvaluationError: there are no records, the kept answers cannot be read, a request failed, or an adapter was
+            replaced meanwhile.
         DataError: the data is wrong; names file and line.
         UnknownAdapter: the adapter of a task is not in the catalogue.
     """
@@ -135,7 +136,12 @@ async def ask_comparisons(
     answers: Answers,
     at_once: int,
 ) -> list[Answer]:
-    """The answers of all modes to all of it, in order; those of one record run in one mixed batch."""
+    """The answers of all modes to all of it, in order; those of one record run in one mixed batch.
+
+    Raises:
+        EvaluationError: a request failed, or an adapter was replaced meanwhile; its answer is not kept.
+    """
+    revisions = {adapter.name: adapter.digest for adapter in adapters.values()}
     gate = asyncio.Semaphore(at_once)
     started, asked = time.monotonic(), 0
 
@@ -162,7 +168,8 @@ async def ask_comparisons(
                     [requests[mode] for mode in missing],
                     len(missing),
                     [f"{one.name}, {mode}" for mode in missing],
-                    unanswered=(NothingRelevant.code,),
+                    (NothingRelevant.code,),
+                    revisions,
                 )
                 answers.add({keys[m]: judged(one, m, end.parts[0]) for m, end in zip(missing, ends, strict=True)})
             asked += 1

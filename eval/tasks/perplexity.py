@@ -10,7 +10,7 @@ from assistant.errors import DataError, EvaluationError
 from assistant.messages import BASE, CompletionRequest, Decoding, Part
 from assistant.training.data import Item, read_items
 from assistant.training.tasks.task import Kind, Task, each, words_missing
-from eval.ask import Replies, ask_all
+from eval.ask import NO_REVISIONS, Replies, ask_all
 from eval.metrics.bootstrap import Statistics, measure
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.tasks.interface import DATA, Outcome
@@ -45,17 +45,25 @@ def read_texts(data: str | None) -> list[Item]:
     return items
 
 
-async def run(service: Replies, items: Sequence[Item], adapter: str = BASE, concurrency: int = 8) -> Outcome:
+async def run(
+    service: Replies,
+    items: Sequence[Item],
+    adapter: str = BASE,
+    concurrency: int = 8,
+    revisions: Mapping[str, str] = NO_REVISIONS,
+) -> Outcome:
     """Score every token of every text but the first, which nothing comes before.
 
     Raises:
-        EvaluationError: there are no texts, a text has one token only or does not fit the context; names it.
+        EvaluationError: there are no texts, a text has one token only or does not fit the context (names it), or
+            another revision answered; see `eval.ask.ask_all`.
     """
     decoding = Decoding(temperature=0, max_tokens=0, logprobs=0)
     requests = [
         CompletionRequest(prompt=item.record["text"], adapter=adapter, decoding=decoding, echo=True) for item in items
     ]
-    ends = await ask_all(service, requests, concurrency, [item.record.get("id", item.where) for item in items])
+    names = [item.record.get("id", item.where) for item in items]
+    ends = await ask_all(service, requests, concurrency, names, revisions=revisions)
     examples = [_example(item, end.parts[0]) for item, end in zip(items, ends, strict=True)]
     metrics = dict(zip(METRICS, measure(figures(examples), len(examples)), strict=True))
     return Outcome(metrics, examples, {"decoding": decoding.model_dump(mode="json", exclude_unset=True)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from assistant.messages import Finished, Scored, Timing, TokenScore, Usage
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
 from eval.comparing import run as comparing
+from eval.comparing.answers import Answer, Answers
 from eval.comparing.page import overview
 from eval.comparing.sections import MODES, SECTIONS
 from eval.run import main
@@ -197,6 +198,35 @@ def test_another_revision_of_an_adapter_is_asked_anew(backend: Reads, tmp_path: 
     compare("--limit", "1", tasks="qa")
     assert [generation.adapter.name for generation in backend.seen if generation.adapter] == ["qa"] * 3
     assert len(backend.seen) == 3
+
+
+def test_an_answer_of_a_revision_that_came_meanwhile_is_not_kept(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = Answers.add
+
+    def replacing(self: Answers, answers: Mapping[str, Answer]) -> None:
+        add(self, answers)
+        if not Path("other").exists():
+            write_adapter(Path("other"), fill=0.75)
+            Path("other/adapter_model.safetensors").replace("adapters/qa/adapter_model.safetensors")
+
+    monkeypatch.setattr(Answers, "add", replacing)
+    arguments = [
+        "--task",
+        "compare",
+        "--data",
+        "data",
+        "--tasks",
+        "qa",
+        "--concurrency",
+        "1",
+        "--out",
+        "r/compare.json",
+    ]
+    assert main(arguments) == 1
+    assert "adapter 'qa' was replaced while it was measured" in capsys.readouterr().err
+    assert len(Path("r/compare.answers.jsonl").read_text().splitlines()) == 5, "those of the first question alone"
 
 
 def test_other_documents_are_searched_anew(backend: Reads, tmp_path: Path) -> None:

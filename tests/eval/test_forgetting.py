@@ -152,6 +152,22 @@ def test_adapter_that_is_on_is_held_against_the_base_that_was_asked_as_many_at_a
     assert states[IN_TURN]["different_logprobs"] == states[AFTER]["different_logprobs"] == 0
 
 
+def test_adapter_that_is_replaced_meanwhile_ends_the_run(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speaker = Unloading(files / "adapters")
+
+    def replacing(request: ChatRequest) -> str:
+        if request.adapter == "mood" and not Path("other").exists():
+            write_adapter(Path("other"), fill=0.25)
+            Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
+        return "positive"
+
+    speaker.answer = replacing
+    assert run(monkeypatch, speaker) == 1
+    assert "adapter 'mood' was replaced while it was measured" in capsys.readouterr().err
+
+
 def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("whole").mkdir()
     served: list[str] = []

@@ -64,7 +64,7 @@ class Reader:
         asks = request.decoding.logprobs is not None
         part = Part(
             route=Route(adapter=request.adapter, confidence=1, reason="chosen by you", text=""),
-            digest=None,
+            digest=self.catalog.get(request.adapter).digest if self.catalog and request.adapter != "base" else None,
             decoding=request.decoding,
             text=text,
             finish_reason="stop",
@@ -227,6 +227,25 @@ async def test_requests_run_side_by_side_within_the_bound() -> None:
 async def test_failed_request_ends_the_run_with_its_example() -> None:
     with pytest.raises(EvaluationError, match="example r0 of sentiment failed: queue_full"):
         await measure_task(Reader(fails=True), SENTIMENT, items("good"), Asked("base", "prompt"), PLAIN, 1)
+
+
+def test_adapter_that_is_replaced_meanwhile_ends_the_run(
+    service: Reader, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_adapter(Path("other"), fill=0.25)
+    reply = service.reply
+
+    async def replacing(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        if len(service.seen) == 2:
+            Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
+        async for event in reply(request):
+            yield event
+
+    monkeypatch.setattr(service, "reply", replacing)
+    told = ["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--concurrency", "1"]
+    assert main([*told, "--out", "r.json"]) == 1
+    assert "adapter 'mood' was replaced while it was measured" in capsys.readouterr().err
+    assert not Path("r.json").exists()
 
 
 async def test_empty_run_is_an_error() -> None:
