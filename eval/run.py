@@ -95,7 +95,10 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     check(options)
     # Before the measurement: it is this code that runs, whatever is committed meanwhile.
     head = {"task": options.task, "command": command, "date": today(), "commit": commit()}
-    result = head | asyncio.run(_measure(load_settings(), options))
+    result = head | asyncio.run(_measure(load_settings(), options, head["commit"]))
+    if options.task == COMPARE:
+        # Kept answers may be of earlier ones: its `commits` tell them all.
+        del result["commit"]
     write(options.out, result)
     return result
 
@@ -120,7 +123,7 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError(f"{options.task} asks nothing; leave out --mode, --prompt and --constraint")
 
 
-async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+async def _measure(settings: Settings, options: argparse.Namespace, code: str | None) -> dict[str, Any]:
     """Whatever can be wrong is looked at before the base is loaded, which takes seconds."""
     started = time.monotonic()
     about: dict[str, Any]
@@ -143,6 +146,7 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
             options.seed,
             options.concurrency,
             options.out,
+            code,
         )
         return {
             "data": options.data or str(DATA.relative_to(ROOT)),

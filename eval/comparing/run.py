@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assistant.base_model import resolve_device, resolve_dtype
 from assistant.catalog import Adapter, Catalog
 from assistant.comparison.request import TUNED, Mode
 from assistant.errors import EvaluationError, NothingRelevant, UnknownAdapter
@@ -39,7 +40,7 @@ PER_COMPARISON = 5
 
 @dataclass(frozen=True)
 class Comparison:
-    """One record, to be put to all modes of a section."""
+    """One record, to be put to all modes of a section. `corpus` is the digest of what is searched, and by what."""
 
     section: Section
     item: Item
@@ -59,6 +60,7 @@ async def run(
     seed: int,
     concurrency: int,
     out: Path,
+    commit: str | None,
 ) -> dict[str, Any]:
     """What `eval.run` writes: figures, differences to the base's prompt, cost, examples.
 
@@ -69,6 +71,7 @@ async def run(
         data: folder with the files of the sections; our own small sets for None.
         names: which tasks, of `NAMES`.
         limit: records of each task; a larger limit asks the same ones and more.
+        commit: of the code that asks now. The result's `commits` are those of all its answers, kept ones included.
 
     Raises:
         EvaluationError: there are no records, the kept answers cannot be read, a request failed, or an adapter was
@@ -86,7 +89,9 @@ async def run(
         ) from error
     everything = {section.name: section.load(data) for section in sections}
     asked = {name: random.Random(seed).sample(items, len(items))[:limit] for name, items in everything.items()}
-    answers = Answers(out.with_suffix(".answers.jsonl"))
+    answers = Answers(out.with_suffix(".answers.jsonl"), commit)
+    dtype = str(resolve_dtype(settings.dtype, resolve_device(settings.device))).removeprefix("torch.")
+    search = {"embedder": settings.embedder, "reranker": settings.reranker}
     log.info("%d answers kept from before in %s", len(answers), answers.path)
     async with measured_service(settings) as service:
         retrievals, corpora = {}, {}
@@ -99,15 +104,18 @@ async def run(
             log.info("%s: %d contexts to search", name, len(texts))
         # Turn about, so that a run that is cut off has some of each.
         todo = [
-            Comparison(section, item, retrievals[section.name], digest(corpora[section.name]))
+            Comparison(section, item, retrievals[section.name], digest(corpora[section.name], search))
             for place in range(max(map(len, asked.values())))
             for section in sections
             for item in asked[section.name][place : place + 1]
         ]
-        examples = await ask_comparisons(service, todo, adapters, answers, max(1, concurrency // PER_COMPARISON))
+        weights = digest(service.backend.base_digest, dtype)
+        at_once = max(1, concurrency // PER_COMPARISON)
+        examples = await ask_comparisons(service, todo, adapters, answers, weights, at_once)
         base = {"base": service.backend.base_name, "base_digest": service.backend.base_digest}
     result = {
         "kind": "comparison",
+        "commits": sorted({example.get("commit") or "unknown" for example in examples}),
         **base,
         "adapters": {name: adapter.digest for name, adapter in adapters.items()},
         "data_digest": {name: digest_of(item.record for item in items) for name, items in everything.items()},
@@ -116,6 +124,8 @@ async def run(
             "limit": limit,
             "seed": seed,
             "concurrency": concurrency,
+            "dtype": dtype,
+            **search,
             "top_k": Retrieval().top_k,
             "contexts": {name: len(texts) for name, texts in corpora.items()},
             "prompts": {s.key: {mode: s.prompts[mode].name for mode in s.modes} for s in sections},
@@ -134,9 +144,14 @@ async def ask_comparisons(
     todo: Sequence[Comparison],
     adapters: Mapping[str, Adapter],
     answers: Answers,
+    base: str,
     at_once: int,
 ) -> list[Answer]:
     """The answers of all modes to all of it, in order; those of one record run in one mixed batch.
+
+    Args:
+        base: digest of the base's weights and their type.
+        at_once: records that are asked at the same time.
 
     Raises:
         EvaluationError: a request failed, or an adapter was replaced meanwhile; its answer is not kept.
@@ -154,7 +169,7 @@ async def ask_comparisons(
                 request,
                 one.section.key,
                 one.item.record,
-                service.backend.base_digest,
+                base,
                 adapter if mode in TUNED else None,
                 one.corpus,
             )

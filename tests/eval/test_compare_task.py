@@ -13,9 +13,10 @@ import pytest
 
 from assistant.backends.base import Generation
 from assistant.database.connection import Database
-from assistant.messages import Finished, Scored, Timing, TokenScore, Usage
+from assistant.messages import Finished, Retrieval, Scored, Timing, TokenScore, Usage
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
+from eval import run as command
 from eval.comparing import run as comparing
 from eval.comparing.answers import Answer, Answers
 from eval.comparing.page import overview
@@ -186,6 +187,53 @@ def test_an_answer_that_was_cut_off_is_asked_again(backend: Reads) -> None:
     assert compare("--limit", "1", tasks="qa")["metrics"] == whole["metrics"]
     assert len(backend.seen) == 1
     assert len(kept.read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "asked"),
+    [
+        ("EMBEDDER", "another", {"rag", "rag-tuned"}),
+        ("RERANKER", "another", {"rag", "rag-tuned"}),
+        ("DTYPE", "float32", {"prompt", "few-shot", "rag", "tuned", "rag-tuned"}),
+    ],
+)
+def test_another_search_or_another_type_of_weights_is_asked_anew(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, asked: set[str]
+) -> None:
+    monkeypatch.setenv("SWAPBOARD_DTYPE", "bfloat16")
+    compare("--limit", "1", tasks="qa")
+    backend.seen.clear()
+    monkeypatch.setenv(f"SWAPBOARD_{setting}", value)
+    result = compare("--limit", "1", tasks="qa")
+    closed = [mode for mode in MODES["closed"] if mode in asked]
+    opened = [mode for mode in MODES["open"] if mode in asked]
+    assert len(backend.seen) == len(closed) + len(opened)
+    assert result["config"][setting.lower()] == value
+
+
+def test_another_number_of_passages_is_asked_anew_where_it_is_the_default(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare("--limit", "1", tasks="qa")
+    backend.seen.clear()
+
+    def of_two(**given: object) -> Retrieval:
+        return Retrieval.model_construct(set(given), top_k=2, **given)
+
+    monkeypatch.setattr(comparing, "Retrieval", of_two)
+    compare("--limit", "1", tasks="qa")
+    assert len(backend.seen) == 2 and all("[1]" in text(generation) for generation in backend.seen)
+
+
+def test_the_commits_of_all_answers_are_told(backend: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    for code, limit in (("c0ffee", 1), ("beef+", 2), (None, 2)):
+        monkeypatch.setattr(command, "commit", lambda code=code: code)
+        result = compare("--limit", str(limit), tasks="qa")
+        assert "commit" not in result
+        told.append(result["commits"])
+    assert told == [["c0ffee"], ["beef+", "c0ffee"], ["beef+", "c0ffee"]]
+    assert {example["commit"] for example in result["examples"]} == {"beef+", "c0ffee"}
 
 
 @pytest.mark.parametrize("change", [{"fill": 0.75}, {"decoding": {"max_tokens": 9}}], ids=["weights", "card"])
