@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from time import perf_counter
 from types import MappingProxyType
 from typing import Protocol
 
@@ -30,6 +31,13 @@ Request = ChatRequest | CompletionRequest
 NO_REVISIONS: Mapping[str, str] = MappingProxyType({})
 
 
+class Ended(Done):
+    """A `Done`, and the `seconds` from the request to it: with the search and the wait for a place, which the engine's
+    own timing leaves out."""
+
+    seconds: float
+
+
 class Replies(Protocol):
     """The service that users get, as far as a measurement needs it."""
 
@@ -45,7 +53,7 @@ async def ask_all(
     names: Sequence[object] | None = None,
     unanswered: Collection[str] = (),
     revisions: Mapping[str, str] = NO_REVISIONS,
-) -> list[Done]:
+) -> list[Ended]:
     """How each request ended, in their order. Chats go to `reply`, raw texts to `complete`.
 
     Args:
@@ -64,10 +72,12 @@ async def ask_all(
     gate = asyncio.Semaphore(concurrency)
     finished = 0
 
-    async def ask(request: Request, name: object) -> Done:
+    async def ask(request: Request, name: object) -> Ended:
         nonlocal finished
         async with gate:
-            done = await _end(service, request, name, unanswered, revisions)
+            started = perf_counter()
+            end = await _end(service, request, name, unanswered, revisions)
+            done = Ended(**dict(end), seconds=perf_counter() - started)
         finished += 1
         if finished % 100 == 0:
             log.info("%d of %d answered", finished, len(requests))

@@ -111,7 +111,7 @@ async def measure_task(
     names = [f"{item.record.get('id', number)} of {task.name}" for number, item in enumerate(items)]
     # Where the search finds nothing there is no answer, which is a wrong one.
     ends = await ask_all(service, requests, concurrency, names, (NothingRelevant.code,), asked.revisions)
-    parts = [done.parts[0] for done in ends]
+    parts = [end.parts[0] for end in ends]
     config = {
         "prompts": {kind.name: prompt.name for kind, prompt in prompts.items()},
         "decoding": {
@@ -119,7 +119,7 @@ async def measure_task(
             for item, request in zip(items, requests, strict=True)
         },
     }
-    outcome = replace(score(task, items, parts), config=config)
+    outcome = replace(score(task, items, parts, [end.seconds for end in ends]), config=config)
     if asked.mode != "rag":
         return outcome
     return _with_search(outcome, items, parts, asked)
@@ -137,15 +137,19 @@ def _with_search(outcome: Outcome, items: Sequence[Item], parts: Sequence[Part],
     return replace(outcome, metrics=outcome.metrics | found, config={**outcome.config, "top_k": asked.top_k})
 
 
-def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:
+def score(task: Task, items: Sequence[Item], parts: Sequence[Part], seconds: Sequence[float]) -> Outcome:
     """Each kind by its own scorer; where there are several, its name stands before its figures.
+
+    Args:
+        parts: the answer to each record.
+        seconds: from each request to its end.
 
     Raises:
         EvaluationError: there are no answers, or one came without the scores of its tokens that it is judged by.
     """
     kinds = {item.kind.name for item in items}
     examples = []
-    for number, (item, part) in enumerate(zip(items, parts, strict=True)):
+    for number, (item, part, spent) in enumerate(zip(items, parts, seconds, strict=True)):
         judged = task.of(item.kind).scorer.judge(item.record, part)
         examples.append(
             {
@@ -154,7 +158,7 @@ def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:
                 "input": item.kind.forms[0](item.record),
                 "answer": part.text,
                 "tokens": part.usage.completion_tokens,
-                "seconds": part.timing.total,
+                "seconds": spent,
                 **judged,
             }
         )

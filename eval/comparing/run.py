@@ -15,11 +15,11 @@ from assistant.base_model import resolve_device, resolve_dtype
 from assistant.catalog import Adapter, Catalog
 from assistant.comparison.request import TUNED, Mode
 from assistant.errors import EvaluationError, NothingRelevant, UnknownAdapter
-from assistant.messages import Part, Retrieval
+from assistant.messages import Retrieval
 from assistant.service import ChatService
 from assistant.settings import Settings
 from assistant.training.data import Item
-from eval.ask import ask_all
+from eval.ask import Ended, ask_all
 from eval.comparing.answers import Answer, Answers, digest, key_of
 from eval.comparing.page import page
 from eval.comparing.plot import drawing
@@ -186,7 +186,7 @@ async def ask_comparisons(
                     (NothingRelevant.code,),
                     revisions,
                 )
-                answers.add({keys[m]: judged(one, m, end.parts[0]) for m, end in zip(missing, ends, strict=True)})
+                answers.add({keys[m]: judged(one, m, end) for m, end in zip(missing, ends, strict=True)})
             asked += 1
             if asked % 10 == 0:
                 spent = time.monotonic() - started
@@ -203,9 +203,9 @@ async def ask_comparisons(
     return [answer for task in tasks for answer in task.result()]
 
 
-def judged(one: Comparison, mode: Mode, part: Part) -> Answer:
+def judged(one: Comparison, mode: Mode, end: Ended) -> Answer:
     """One answer with its own value of each figure that is a mean; `retrieved` where documents were searched."""
-    record = one.item.record
+    record, part = one.item.record, end.parts[0]
     answer = {
         "section": one.section.key,
         "mode": mode,
@@ -214,7 +214,7 @@ def judged(one: Comparison, mode: Mode, part: Part) -> Answer:
         "answer": part.text,
         "prompt_tokens": part.usage.prompt_tokens,
         "tokens": part.usage.completion_tokens,
-        "seconds": part.timing.total,
+        "seconds": end.seconds,
         **one.section.measured.scorer.judge(record, part),
     }
     if mode in ("rag", "rag-tuned"):

@@ -10,7 +10,7 @@ from assistant.errors import DataError, EvaluationError
 from assistant.messages import BASE, CompletionRequest, Decoding, Part
 from assistant.training.data import Item, read_items
 from assistant.training.tasks.task import Kind, Task, each, words_missing
-from eval.ask import NO_REVISIONS, Replies, ask_all
+from eval.ask import NO_REVISIONS, Ended, Replies, ask_all
 from eval.metrics.bootstrap import Statistics, measure
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.tasks.interface import DATA, Outcome
@@ -64,7 +64,7 @@ async def run(
     ]
     names = [item.record.get("id", item.where) for item in items]
     ends = await ask_all(service, requests, concurrency, names, revisions=revisions)
-    examples = [_example(item, end.parts[0]) for item, end in zip(items, ends, strict=True)]
+    examples = [_example(item, end) for item, end in zip(items, ends, strict=True)]
     metrics = dict(zip(METRICS, measure(figures(examples), len(examples)), strict=True))
     return Outcome(metrics, examples, {"decoding": decoding.model_dump(mode="json", exclude_unset=True)})
 
@@ -84,8 +84,8 @@ def scored(text: str, part: Part) -> tuple[list[float], int]:
     return logprobs, len(text[len(first) :].encode())
 
 
-def _example(item: Item, part: Part) -> dict[str, Any]:
-    text, name = item.record["text"], item.record.get("id", item.where)
+def _example(item: Item, end: Ended) -> dict[str, Any]:
+    text, name, part = item.record["text"], item.record.get("id", item.where), end.parts[0]
     logprobs, size = scored(text, part)
     if not logprobs:
         raise EvaluationError(f"example {name} has {len(part.prompt_scores)} tokens; allowed: two or more")
@@ -97,5 +97,5 @@ def _example(item: Item, part: Part) -> dict[str, Any]:
         "surprise": -sum(logprobs),
         "scored_tokens": len(logprobs),
         "bytes": size,
-        "seconds": part.timing.total,
+        "seconds": end.seconds,
     }

@@ -84,7 +84,7 @@ def test_drop_of_graded_scores() -> None:
     items = [Item(kind, record, "here") for record in records]
 
     def scored(*answers: str) -> Outcome:
-        return score(TASKS["qa"], items, [part(answer) for answer in answers])
+        return score(TASKS["qa"], items, [part(answer) for answer in answers], [1.0] * len(answers))
 
     at = point(0.1, items, items, scored("old mill", "in May two"), scored("mill two", "in May two"))
     assert at["drop"]["f1"].value == pytest.approx(0.25)
