@@ -8,6 +8,7 @@ import json
 import logging
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -31,7 +32,8 @@ def run_command(
     measure: Callable[[argparse.Namespace], Awaitable[Result]],
     show: Callable[[Result], None],
 ) -> int:
-    """Parse, measure, write `--out`, show; the exit status. What Swapboard refuses is told in one line."""
+    """Parse, measure, write `--out`, show; the exit status. What Swapboard refuses is told in one line, and whatever can
+    be wrong with the options before anything is measured."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = parser.parse_args(given)
@@ -75,6 +77,21 @@ def check(options: argparse.Namespace) -> None:
     names = options.adapter if isinstance(options.adapter, list) else [options.adapter]
     if AUTO in names:
         raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
+    check_out(options.out)
+
+
+def check_out(path: Path) -> None:
+    """Make the folder of a file that will be written. Raises EvaluationError where it is none or cannot be written."""
+    try:
+        if path.is_dir():
+            raise EvaluationError(f"--out {path}: this is a folder; allowed: a file, which is made or replaced")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What `write` does first; whether it may is not known before it is tried.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-").close()
+    except OSError as error:
+        raise EvaluationError(
+            f"--out {path}: cannot be written: {error}; allowed: a file in a folder that can be written to"
+        ) from error
 
 
 def described(service: ChatService, adapter: str) -> Result:

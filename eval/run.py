@@ -24,7 +24,7 @@ from assistant.settings import Settings, load_settings
 from assistant.training.data import sample
 from assistant.training.provenance import ROOT, commit, today
 from eval.ask import check_revision
-from eval.command import write
+from eval.command import check_out, write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
 from eval.corpus import contexts, load_corpus
@@ -89,10 +89,12 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Measure, write the file, and return what it holds.
 
     Raises:
-        EvaluationError: the options do not go together, nothing was measured, or a request failed.
+        EvaluationError: the options do not go together, the file cannot be written, nothing was measured, or a request
+            failed.
         DataError: the data is wrong; names file and line.
     """
     check(options)
+    check_out(options.out)
     # Before the measurement: it is this code that runs, whatever is committed meanwhile.
     head = {"task": options.task, "command": command, "date": today(), "commit": commit()}
     result = head | asyncio.run(_measure(load_settings(), options, head["commit"]))

@@ -20,7 +20,7 @@ from assistant.catalog import Catalog, Gate, check_name
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE
 from assistant.settings import load_settings
-from eval.command import write
+from eval.command import check_out, write
 from eval.gate.gate import Question, judge
 from eval.gate.reward import Drawing
 from eval.gate.spec import read_aim, read_measured
@@ -64,6 +64,7 @@ def run(options: argparse.Namespace, command: str) -> Gate:
     """Measure, write the report, and take the candidate into the catalogue if it has passed.
 
     Raises:
+        EvaluationError: an option is out of bounds, or the report cannot be written.
         EvaluationError, AdapterError, DataError: see `eval.gate.gate.judge`.
         AdapterRejected: it has passed and cannot be taken in all the same.
     """
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace, command: str) -> Gate:
             raise EvaluationError(f"--{name.replace('_', '-')} {value}: allowed are numbers from 1")
     if options.margin is not None and options.margin < 0:
         raise EvaluationError(f"--margin {options.margin:g}: allowed are numbers from 0")
+    check_out(options.out)
     settings = load_settings()
     name = options.name or (options.candidate.name if options.against == BASE else options.against)
     check_name(name)
