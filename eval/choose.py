@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.choose", description="Find the base's best prompt.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
-    parser.add_argument("--data", required=True, help="JSON lines file of training records, or hub:ID[@SPLIT]")
+    parser.add_argument("--data", required=True, help="JSON lines file of training records, or hub:ID[:CONFIG][@SPLIT]")
     parser.add_argument("--limit", type=int, default=50, help="records each prompt is asked, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrency", type=int, default=8)

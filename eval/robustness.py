@@ -139,7 +139,9 @@ def _field(item: Item) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.robustness", description="Measure a task under noise.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
-    parser.add_argument("--data", help="JSON lines file or hub:ID[@SPLIT]; the project's own small set unless given")
+    parser.add_argument(
+        "--data", help="JSON lines file or hub:ID[:CONFIG][@SPLIT]; the project's own small set unless given"
+    )
     parser.add_argument("--mode", choices=MODES, help=f"tuned for an adapter, prompt for {BASE}, unless given")
     parser.add_argument(
         "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"

@@ -1,6 +1,6 @@
 """Measure a task through the service users get, and write figures and answers to one JSON file.
 
-`python -m eval.run --task TASK [--data PATH|hub:ID[@SPLIT]] [--adapter NAME|base]
+`python -m eval.run --task TASK [--data PATH|hub:ID[:CONFIG][@SPLIT]] [--adapter NAME|base]
 [--mode prompt|few-shot|tuned|rag] [--prompt [KIND=]NAME …] [--limit N] --out PATH.json`
 """
 
@@ -21,7 +21,7 @@ from assistant.catalog import CARD_FILE, Adapter, Catalog, read_card
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE, MOST_PASSAGES, Retrieval
 from assistant.settings import Settings, load_settings
-from assistant.training.data import sample
+from assistant.training.data import HUB, sample
 from assistant.training.provenance import ROOT, commit, today
 from eval.ask import check_revision
 from eval.command import check_out, write
@@ -40,6 +40,14 @@ ROUTING = "routing"
 RETRIEVAL = "retrieval"
 COMPARE = "compare"
 MODES = get_args(Mode)
+FILES = {
+    injection.NAME: "a JSON lines file",
+    reward.NAME: "a JSON lines file",
+    ROUTING: "a JSON lines file",
+    RETRIEVAL: "a JSON lines file or a folder",
+    COMPARE: "a folder",
+}
+"""What --data is for tasks that read no records of the hub."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +74,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--task", required=True, choices=[*TASKS, *others])
     parser.add_argument(
         "--data",
-        help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval and compare; our own small set unless given",
+        help="JSON lines file or hub:ID[:CONFIG][@SPLIT] of records; a file for injection, reward and routing, a file or "
+        "folder for retrieval, a folder for compare; our own small set unless given",
     )
     parser.add_argument("--tasks", nargs="+", choices=NAMES, help="what is compared; all of it unless given")
     parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
@@ -123,6 +132,8 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError("--tasks is for --task compare only")
     if options.task not in TASKS and (options.mode or options.prompt or options.constraint):
         raise EvaluationError(f"{options.task} asks nothing; leave out --mode, --prompt and --constraint")
+    if options.task in FILES and (options.data or "").startswith(HUB):
+        raise EvaluationError(f"--data {options.data}: {options.task} reads no hub; allowed: {FILES[options.task]}")
 
 
 async def _measure(settings: Settings, options: argparse.Namespace, code: str | None) -> dict[str, Any]:
