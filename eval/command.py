@@ -18,11 +18,14 @@ from typing import Any
 from assistant.errors import DataError, EvaluationError, SwapboardError
 from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
+from assistant.settings import Settings, load_settings
 from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
 from assistant.training.publish import write_whole
 
 Result = dict[str, Any]
+CONCURRENCY = 8
+"""Requests asked at the same time unless told otherwise."""
 
 
 def run_command(
@@ -57,27 +60,40 @@ async def _measured(measure: Callable[[argparse.Namespace], Awaitable[Result]], 
     return await measure(options)
 
 
-def add_common(parser: argparse.ArgumentParser, many_adapters: bool = False) -> None:
-    """The options that every study takes."""
+def add_common(parser: argparse.ArgumentParser, many_adapters: bool = False, asks: bool = True) -> None:
+    """The options that every study takes; one that `asks` nobody has no adapter and no requests."""
     if many_adapters:
         parser.add_argument("--adapter", nargs="+", default=[], help="names in the catalogue")
-    else:
+    elif asks:
         parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
+    if asks:
+        parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="requests asked at the same time")
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
 
 
 def check(options: argparse.Namespace) -> None:
     """Raises EvaluationError where a common option is out of bounds."""
-    for name in ("limit", "concurrency"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise EvaluationError(f"--{name} {value}: allowed are numbers from 1")
-    names = options.adapter if isinstance(options.adapter, list) else [options.adapter]
+    if options.limit is not None and options.limit < 1:
+        raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
+    if "concurrency" in options:
+        check_concurrency(options.concurrency, load_settings())
+    adapter = getattr(options, "adapter", BASE)
+    names = adapter if isinstance(adapter, list) else [adapter]
     if AUTO in names:
         raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
     check_out(options.out)
+
+
+def check_concurrency(concurrency: int, settings: Settings) -> None:
+    """Raises EvaluationError where there are no requests at the same time, or more than the service takes in."""
+    most = settings.max_batch + settings.max_queue
+    if not 1 <= concurrency <= most:
+        raise EvaluationError(
+            f"--concurrency {concurrency}: allowed are 1 to {most}, as {settings.max_batch} requests run "
+            f"(SWAPBOARD_MAX_BATCH) and {settings.max_queue} wait (SWAPBOARD_MAX_QUEUE)"
+        )
 
 
 def check_out(path: Path) -> None:

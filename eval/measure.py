@@ -87,14 +87,21 @@ def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Seque
         names: `NAME` for every kind, `KIND=NAME` for one; the default, else the first of the mode, for the rest.
 
     Raises:
-        EvaluationError: a kind has no such prompt in this mode, or no record is of a named kind.
+        EvaluationError: a kind has no such prompt in this mode, no record is of a named kind, or a name is one too many.
     """
     kinds = list(dict.fromkeys(item.kind for item in items))
-    for_all = next((name for name in names if "=" not in name), asked.default_prompt)
     for_one = dict(name.split("=", 1) for name in names if "=" in name)
+    others = [name for name in names if "=" not in name]
+    for_all = others[0] if others else asked.default_prompt
     if unknown := for_one.keys() - {kind.name for kind in kinds}:
         known = ", ".join(kind.name for kind in kinds)
         raise EvaluationError(f"--prompt {min(unknown)}=…: no such records here; allowed: {known}")
+    needed = any(kind.name not in for_one for kind in kinds)
+    if len(names) > len(for_one) + needed:
+        raise EvaluationError(
+            f"--prompt {' '.join(names)}: records of a kind are asked with one prompt; allowed: one NAME for every kind "
+            "that has no KIND=NAME of its own"
+        )
     return {kind: task.of(kind).prompt(asked.mode, for_one.get(kind.name, for_all)) for kind in kinds}
 
 

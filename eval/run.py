@@ -24,7 +24,7 @@ from assistant.settings import Settings, load_settings
 from assistant.training.data import HUB, sample
 from assistant.training.provenance import ROOT, commit, today
 from eval.ask import check_revision
-from eval.command import check_out, write
+from eval.command import CONCURRENCY, check_concurrency, check_out, write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
 from eval.corpus import contexts, load_corpus
@@ -40,6 +40,8 @@ ROUTING = "routing"
 RETRIEVAL = "retrieval"
 COMPARE = "compare"
 MODES = get_args(Mode)
+ONE_BY_ONE = (ROUTING, RETRIEVAL, reward.NAME)
+"""Tasks that --concurrency has no say in."""
 FILES = {
     injection.NAME: "a JSON lines file",
     reward.NAME: "a JSON lines file",
@@ -89,9 +91,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--constraint", choices=("span",), help="only answers that stand in the message, word for word")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
+    parser.add_argument("--concurrency", type=int, help=f"requests asked at the same time; {CONCURRENCY} unless given")
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.concurrency is None and options.task not in ONE_BY_ONE:
+        options.concurrency = CONCURRENCY
+    return options
 
 
 def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
@@ -102,11 +107,12 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
             failed.
         DataError: the data is wrong; names file and line.
     """
-    check(options)
+    settings = load_settings()
+    check(options, settings)
     check_out(options.out)
     # Before the measurement: it is this code that runs, whatever is committed meanwhile.
     head = {"task": options.task, "command": command, "date": today(), "commit": commit()}
-    result = head | asyncio.run(_measure(load_settings(), options, head["commit"]))
+    result = head | asyncio.run(_measure(settings, options, head["commit"]))
     if options.task == COMPARE:
         # Kept answers may be of earlier ones: its `commits` tell them all.
         del result["commit"]
@@ -114,16 +120,18 @@ def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     return result
 
 
-def check(options: argparse.Namespace) -> None:
-    """Raises EvaluationError where options do not go together."""
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Raises EvaluationError where options do not go together, or are more than the settings allow."""
     if options.limit is not None and options.limit < 1:
         raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
     if options.top_k is not None and options.mode != "rag":
         raise EvaluationError("--top-k is for --mode rag only")
     if options.top_k is not None and not 1 <= options.top_k <= MOST_PASSAGES:
         raise EvaluationError(f"--top-k {options.top_k}: allowed are 1 to {MOST_PASSAGES}")
-    if options.concurrency < 1:
-        raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
+    if options.task not in ONE_BY_ONE:
+        check_concurrency(options.concurrency, settings)
+    elif options.concurrency is not None:
+        raise EvaluationError(f"{options.task} has no requests at the same time; leave out --concurrency")
     if options.task in (ROUTING, RETRIEVAL) and options.adapter != BASE:
         raise EvaluationError(f"{options.task} asks no adapter; leave out --adapter")
     if options.task == COMPARE and (options.adapter != BASE or options.mode or options.prompt):
@@ -222,12 +230,13 @@ async def _measure(settings: Settings, options: argparse.Namespace, code: str | 
 
 
 def _result(about: dict[str, Any], outcome: Outcome, options: argparse.Namespace, started: float) -> dict[str, Any]:
+    at_once = {} if options.concurrency is None else {"concurrency": options.concurrency}
     return {
         **about,
         "data": options.data or str(own_data(options.task).relative_to(ROOT)),
         "count": len(outcome.examples),
         "seconds": round(time.monotonic() - started, 1),
-        "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **outcome.config},
+        "config": {"limit": options.limit, "seed": options.seed, **at_once, **outcome.config},
         "metrics": {name: asdict(measure) for name, measure in outcome.metrics.items()},
         "cost": {name: asdict(measure) for name, measure in outcome.cost.items()},
         "confusion": outcome.confusion,

@@ -1,4 +1,4 @@
-"""What the commands have in common: an `--out` that cannot be written is refused before anything is measured."""
+"""What the commands have in common: what cannot be measured or written is refused before anything is measured."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ def test_the_folder_is_made_and_nothing_else(place: Path) -> None:
 def test_what_cannot_be_written_is_refused(place: Path, out: str, message: str) -> None:
     with pytest.raises(EvaluationError, match=message):
         check_out(Path(out))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [("0", "--concurrency 0"), ("100", "--concurrency 100: allowed are 1 to 72")]
+)
+def test_more_requests_than_the_service_takes_in_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str], given: str, message: str
+) -> None:
+    async def measure(options: argparse.Namespace) -> Result:
+        raise AssertionError("measured")
+
+    parser = argparse.ArgumentParser()
+    add_common(parser)
+    assert run_command("eval.x", parser, ["--concurrency", given, "--out", "r.json"], measure, print) == 1
+    assert message in capsys.readouterr().err
+    asked = ["--candidate", "c", "--against", "base", "--aim", "qa:f1", "--tasks", "qa", "--concurrency", given]
+    assert gate.main([*asked, "--out", "r.json"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_command_that_asks_nobody_takes_no_adapter_and_no_requests() -> None:
+    parser = argparse.ArgumentParser()
+    add_common(parser, asks=False)
+    assert vars(parser.parse_args(["--out", "r.json"])).keys() == {"limit", "seed", "out"}
 
 
 def test_every_command_looks_before_it_measures(

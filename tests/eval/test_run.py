@@ -263,6 +263,16 @@ async def test_empty_run_is_an_error() -> None:
         ("--task sentiment --mode tuned", "card.json in its folder"),
         ("--task sentiment --limit 0", "--limit 0"),
         ("--task sentiment --concurrency 0", "--concurrency 0"),
+        (
+            "--task sentiment --concurrency 73",
+            "--concurrency 73: allowed are 1 to 72, as 8 requests run (SWAPBOARD_MAX_BATCH) and 64 wait",
+        ),
+        ("--task routing --concurrency 2", "routing has no requests at the same time; leave out --concurrency"),
+        ("--task retrieval --concurrency 8", "retrieval has no requests at the same time"),
+        ("--task reward --adapter mood --data r.jsonl --concurrency 8", "reward has no requests at the same time"),
+        ("--task sentiment --prompt one-word review", "--prompt one-word review: records of a kind are asked with one"),
+        ("--task sentiment --prompt sentiment=one-word sentiment=review", "are asked with one prompt"),
+        ("--task sentiment --prompt review sentiment=one-word", "are asked with one prompt"),
         ("--task sentiment --prompt shout", "allowed: one-word, review"),
         ("--task sentiment --prompt policy=quote", "no such records here; allowed: sentiment"),
         ("--task routing --adapter mood", "routing asks no adapter"),
@@ -292,6 +302,14 @@ def test_prompt_is_named_for_all_kinds_or_for_one() -> None:
         "policy": "turns-words",
         "plain-english": "turns",
     }
+
+
+def test_as_many_as_the_service_takes_in_may_be_asked_at_once(service: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPBOARD_MAX_BATCH", "2")
+    monkeypatch.setenv("SWAPBOARD_MAX_QUEUE", "1")
+    assert measured("reviews.jsonl", "--concurrency", "3")["config"]["concurrency"] == 3
+    assert service.most == 3
+    assert main(["--task", "sentiment", "--concurrency", "4", "--out", "r.json"]) == 1
 
 
 def test_prompt_of_an_adapter_is_the_plain_one_unless_told() -> None:
