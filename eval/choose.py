@@ -17,7 +17,7 @@ from typing import Any
 
 from assistant.messages import BASE
 from assistant.training.data import Item, sample
-from eval.command import Result, run_command
+from eval.command import CONCURRENCY, Result, run_command
 from eval.measure import Asked, measure_task
 from eval.session import measured_service
 from eval.tasks.interface import Measured, Task
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.choose", description="Find the base's best prompt.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
-    parser.add_argument("--data", required=True, help="JSON lines file of training records, or hub:ID[@SPLIT]")
+    parser.add_argument("--data", required=True, help="JSON lines file of training records, or hub:ID[:CONFIG][@SPLIT]")
     parser.add_argument("--limit", type=int, default=50, help="records each prompt is asked, drawn with --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--concurrency", type=int, default=CONCURRENCY)
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
     parser.set_defaults(adapter=BASE)
     return run_command("eval.choose", parser, arguments, measure, show)

@@ -8,6 +8,7 @@ import json
 import logging
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -17,11 +18,14 @@ from typing import Any
 from assistant.errors import DataError, EvaluationError, SwapboardError
 from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
+from assistant.settings import Settings, load_settings
 from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
 from assistant.training.publish import write_whole
 
 Result = dict[str, Any]
+CONCURRENCY = 8
+"""Requests asked at the same time unless told otherwise."""
 
 
 def run_command(
@@ -31,7 +35,8 @@ def run_command(
     measure: Callable[[argparse.Namespace], Awaitable[Result]],
     show: Callable[[Result], None],
 ) -> int:
-    """Parse, measure, write `--out`, show; the exit status. What Swapboard refuses is told in one line."""
+    """Parse, measure, write `--out`, show; the exit status. What Swapboard refuses is told in one line, and whatever can
+    be wrong with the options before anything is measured."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = parser.parse_args(given)
@@ -55,26 +60,54 @@ async def _measured(measure: Callable[[argparse.Namespace], Awaitable[Result]], 
     return await measure(options)
 
 
-def add_common(parser: argparse.ArgumentParser, many_adapters: bool = False) -> None:
-    """The options that every study takes."""
+def add_common(parser: argparse.ArgumentParser, many_adapters: bool = False, asks: bool = True) -> None:
+    """The options that every study takes; one that `asks` nobody has no adapter and no requests."""
     if many_adapters:
         parser.add_argument("--adapter", nargs="+", default=[], help="names in the catalogue")
-    else:
+    elif asks:
         parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
+    if asks:
+        parser.add_argument("--concurrency", type=int, default=CONCURRENCY, help="requests asked at the same time")
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
 
 
 def check(options: argparse.Namespace) -> None:
     """Raises EvaluationError where a common option is out of bounds."""
-    for name in ("limit", "concurrency"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise EvaluationError(f"--{name} {value}: allowed are numbers from 1")
-    names = options.adapter if isinstance(options.adapter, list) else [options.adapter]
+    if options.limit is not None and options.limit < 1:
+        raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
+    if "concurrency" in options:
+        check_concurrency(options.concurrency, load_settings())
+    adapter = getattr(options, "adapter", BASE)
+    names = adapter if isinstance(adapter, list) else [adapter]
     if AUTO in names:
         raise EvaluationError(f"--adapter {AUTO!r} would measure the router; allowed: {BASE} or an adapter")
+    check_out(options.out)
+
+
+def check_concurrency(concurrency: int, settings: Settings) -> None:
+    """Raises EvaluationError where there are no requests at the same time, or more than the service takes in."""
+    most = settings.max_batch + settings.max_queue
+    if not 1 <= concurrency <= most:
+        raise EvaluationError(
+            f"--concurrency {concurrency}: allowed are 1 to {most}, as {settings.max_batch} requests run "
+            f"(SWAPBOARD_MAX_BATCH) and {settings.max_queue} wait (SWAPBOARD_MAX_QUEUE)"
+        )
+
+
+def check_out(path: Path) -> None:
+    """Make the folder of a file that will be written. Raises EvaluationError where it is none or cannot be written."""
+    try:
+        if path.is_dir():
+            raise EvaluationError(f"--out {path}: this is a folder; allowed: a file, which is made or replaced")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What `write` does first; whether it may is not known before it is tried.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-").close()
+    except OSError as error:
+        raise EvaluationError(
+            f"--out {path}: cannot be written: {error}; allowed: a file in a folder that can be written to"
+        ) from error
 
 
 def described(service: ChatService, adapter: str) -> Result:

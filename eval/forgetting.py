@@ -8,7 +8,8 @@ the one from before, once while the adapter is in memory and used in turn with t
 
 For this the base is asked for one thing at a time. Several requests in one step of the engine are multiplied as one
 matrix, and how many rows it has moves the last bits of a sum, with or without adapters. How far is measured too: the
-base several at a time before any adapter, as a control, and the base in one batch with the adapter.
+base several at a time before any adapter, as a control, and the base in one batch with the adapter. An adapter that is
+on is asked several at a time, so what it costs is told from the control.
 
 A base trained whole has no off; `--base-folder` serves its folder and shows what it forgot.
 """
@@ -30,8 +31,9 @@ from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, D
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.data import sample
-from eval.ask import ask_all
+from eval.ask import NO_REVISIONS, ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
+from eval.digest import digest_of
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
 from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
@@ -45,6 +47,7 @@ SCORED = Decoding(temperature=0, max_tokens=0, logprobs=0)
 CHAT = Decoding(temperature=0, max_tokens=64)
 BEFORE = "base before"
 CONTROL = "base before, several at a time"
+ON = "adapter on"
 IN_TURN = "adapter off, in turn with it"
 IN_ONE_BATCH = "adapter off, in one batch with it"
 AFTER = "adapter off, after it"
@@ -97,7 +100,8 @@ async def measure_all(options: argparse.Namespace) -> Result:
     """One entry of `states` for the base, for each adapter on and off, and for each base folder.
 
     Raises:
-        EvaluationError: the base with an adapter off is not the base from before, to the last bit; or a request failed.
+        EvaluationError: the base with an adapter off is not the base from before, to the last bit; a request failed, or
+            an adapter was replaced meanwhile.
         DataError: the data is wrong; names file and line.
     """
     settings = load_settings()
@@ -111,10 +115,9 @@ async def measure_all(options: argparse.Namespace) -> Result:
     for folder in options.base_folder:
         if not folder.is_dir():
             raise EvaluationError(f"--base-folder {folder}: no such folder")
-    abilities = Abilities(
-        tuple(item.record for item in sample(read_texts(options.text), options.limit, options.seed)),
-        tuple(sample(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
-    )
+    texts = [item.record for item in read_texts(options.text)]
+    questions = read_rows(options.questions, ("id", "question", "accepted"))
+    abilities = Abilities(*(tuple(sample(rows, options.limit, options.seed)) for rows in (texts, questions)))
     async with measured_service(settings) as service:
         about = described(service, BASE)
         before = await shown(service, BASE, abilities, 1)
@@ -122,7 +125,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
         several = await shown(service, BASE, abilities, options.concurrency)
         states.append(state(CONTROL, BASE, several, before, abilities))
         for name in options.adapter:
-            states += await _adapter_states(service, name, before, abilities, options.concurrency)
+            states += await _adapter_states(service, name, before, several, abilities, options.concurrency)
     for folder in options.base_folder:
         log.info("serving %s", folder)
         async with measured_service(settings.model_copy(update={"base": str(folder)})) as service:
@@ -136,6 +139,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
             "text": options.text or "own",
             "questions": "own" if options.questions == QUESTIONS else str(options.questions),
         },
+        "data_digest": {"text": digest_of(texts), "questions": digest_of(questions)},
         "count": len(abilities.questions),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "states": states,
@@ -143,17 +147,23 @@ async def measure_all(options: argparse.Namespace) -> Result:
 
 
 async def _adapter_states(
-    service: ChatService, name: str, before: Shown, abilities: Abilities, concurrency: int
+    service: ChatService, name: str, before: Shown, several: Shown, abilities: Abilities, concurrency: int
 ) -> list[dict[str, Any]]:
-    """The adapter on; the base in turn with it, and in one batch with it; the base once it is unloaded."""
+    """The adapter on; the base in turn with it, and in one batch with it; the base once it is unloaded.
+
+    Args:
+        before: the base asked one at a time.
+        several: the base asked `concurrency` at a time, as the adapter that is on.
+    """
     log.info("adapter %s", name)
-    on = await shown(service, name, abilities, concurrency)
-    entries = [state("adapter on", name, on, before, abilities) | {"adapter_digest": service.catalog.get(name).digest}]
+    revisions = {name: service.catalog.get(name).digest}
+    on = await shown(service, name, abilities, concurrency, revisions)
+    entries = [state(ON, name, on, several, abilities, CONTROL) | {"adapter_digest": revisions[name]}]
     reading = Abilities(abilities.texts, ())
     both = zip(reading.requests(BASE), reading.requests(name), strict=True)
     mixed = [request for pair in both for request in pair]
     for what, at_once in ((IN_TURN, 1), (IN_ONE_BATCH, concurrency)):
-        off = _shown((await ask_all(service, mixed, at_once))[::2], reading)
+        off = _shown((await ask_all(service, mixed, at_once, revisions=revisions))[::2], reading)
         entries.append(state(what, name, off, before, reading))
     await service.unload_adapter(name)
     entries.append(state(AFTER, name, await shown(service, BASE, abilities, 1), before, abilities))
@@ -172,8 +182,15 @@ def require_unchanged(entry: Mapping[str, Any]) -> None:
         )
 
 
-async def shown(service: ChatService, adapter: str, abilities: Abilities, concurrency: int) -> Shown:
-    return _shown(await ask_all(service, abilities.requests(adapter), concurrency), abilities)
+async def shown(
+    service: ChatService,
+    adapter: str,
+    abilities: Abilities,
+    concurrency: int,
+    revisions: Mapping[str, str] = NO_REVISIONS,
+) -> Shown:
+    ends = await ask_all(service, abilities.requests(adapter), concurrency, revisions=revisions)
+    return _shown(ends, abilities)
 
 
 def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:
@@ -185,8 +202,12 @@ def _shown(ends: Sequence[Done], abilities: Abilities) -> Shown:
     )
 
 
-def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities) -> dict[str, Any]:
-    """The figures of one state, their paired differences from the base before, and how many tokens and answers differ.
+def state(
+    what: str, name: str, seen: Shown, before: Shown, abilities: Abilities, against: str = BEFORE
+) -> dict[str, Any]:
+    """The figures of one state, their paired differences from the base `before`, and how many tokens and answers differ.
+
+    `against` is the state in which the base was `before`.
 
     Log-probabilities are compared as they are, bit by bit. Another base may cut texts into other tokens: then there is
     nothing to compare token by token, and the counts are None.
@@ -203,6 +224,7 @@ def state(what: str, name: str, seen: Shown, before: Shown, abilities: Abilities
     return {
         "state": what,
         "name": name,
+        "against": against,
         "metrics": metrics,
         "difference": difference,
         "tokens": sum(map(len, seen.logprobs)),

@@ -28,7 +28,7 @@ THRESHOLDS = tuple(step / 20 for step in range(4, 20))
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.grounding", description="Choose the threshold of grounding.")
     parser.add_argument("--data", nargs="+", required=True, metavar="TASK=PATH", help="training files with contexts")
-    add_common(parser)
+    add_common(parser, asks=False)
     return run_command("eval.grounding", parser, arguments, choose, show)
 
 

@@ -36,15 +36,18 @@ async def token_scores(
     """ln P(token | tokens before it) for each token of each prompt but its first: shape (length − 1,) each.
 
     Raises:
-        EvaluationError: a prompt has fewer than two tokens, there are none, or a request failed.
+        EvaluationError: a prompt has fewer than two tokens, there are none, a request failed, or the adapter was
+            replaced meanwhile.
+        UnknownAdapter: there is no such adapter.
     """
     for number, prompt in enumerate(prompts):
         if len(prompt) < 2:
             raise EvaluationError(f"text {number} has {len(prompt)} tokens; allowed: two or more")
     decoding = Decoding(temperature=0, max_tokens=0, logprobs=0)
     requests = [CompletionRequest(prompt=ids, adapter=adapter, decoding=decoding, echo=True) for ids in prompts]
+    revisions = {} if adapter == BASE else {adapter: service.catalog.get(adapter).digest}
     scores = []
-    for done in await ask_all(service, requests, concurrency):
+    for done in await ask_all(service, requests, concurrency, revisions=revisions):
         found = [score.logprob for score in done.parts[0].prompt_scores[1:]]
         scores.append(tuple(value for value in found if value is not None))
     return scores

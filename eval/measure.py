@@ -28,14 +28,21 @@ Prompts = Mapping[Kind, Prompt]
 class Asked:
     """Who is asked, and how. `card` is the adapter's; or the base's own, where it was trained whole.
 
+    `digest` is that of the adapter's revision: another one is not to answer. None for the base, or for any revision.
     `constraint` is that of every request, None for what the decoding has already.
     """
 
     adapter: str
     mode: Mode
     card: Card | None = None
+    digest: str | None = None
     top_k: int = Retrieval().top_k
     constraint: Literal["span"] | None = None
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """What is to answer, as `eval.ask.ask_all` takes it."""
+        return {} if self.digest is None else {self.adapter: self.digest}
 
     @property
     def is_as_trained(self) -> bool:
@@ -80,14 +87,21 @@ def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Seque
         names: `NAME` for every kind, `KIND=NAME` for one; the default, else the first of the mode, for the rest.
 
     Raises:
-        EvaluationError: a kind has no such prompt in this mode, or no record is of a named kind.
+        EvaluationError: a kind has no such prompt in this mode, no record is of a named kind, or a name is one too many.
     """
     kinds = list(dict.fromkeys(item.kind for item in items))
-    for_all = next((name for name in names if "=" not in name), asked.default_prompt)
     for_one = dict(name.split("=", 1) for name in names if "=" in name)
+    others = [name for name in names if "=" not in name]
+    for_all = others[0] if others else asked.default_prompt
     if unknown := for_one.keys() - {kind.name for kind in kinds}:
         known = ", ".join(kind.name for kind in kinds)
         raise EvaluationError(f"--prompt {min(unknown)}=…: no such records here; allowed: {known}")
+    needed = any(kind.name not in for_one for kind in kinds)
+    if len(names) > len(for_one) + needed:
+        raise EvaluationError(
+            f"--prompt {' '.join(names)}: records of a kind are asked with one prompt; allowed: one NAME for every kind "
+            "that has no KIND=NAME of its own"
+        )
     return {kind: task.of(kind).prompt(asked.mode, for_one.get(kind.name, for_all)) for kind in kinds}
 
 
@@ -97,13 +111,14 @@ async def measure_task(
     """Ask every record, `concurrency` at a time, and score the answers.
 
     Raises:
-        EvaluationError: there are no records, or a request failed; names its record.
+        EvaluationError: there are no records, a request failed (names its record), or the adapter was replaced
+            meanwhile (names it).
     """
     requests = [asked.request(prompts[item.kind], item, task.of(item.kind)) for item in items]
     names = [f"{item.record.get('id', number)} of {task.name}" for number, item in enumerate(items)]
     # Where the search finds nothing there is no answer, which is a wrong one.
-    ends = await ask_all(service, requests, concurrency, names, unanswered=(NothingRelevant.code,))
-    parts = [done.parts[0] for done in ends]
+    ends = await ask_all(service, requests, concurrency, names, (NothingRelevant.code,), asked.revisions)
+    parts = [end.parts[0] for end in ends]
     config = {
         "prompts": {kind.name: prompt.name for kind, prompt in prompts.items()},
         "decoding": {
@@ -111,7 +126,7 @@ async def measure_task(
             for item, request in zip(items, requests, strict=True)
         },
     }
-    outcome = replace(score(task, items, parts), config=config)
+    outcome = replace(score(task, items, parts, [end.seconds for end in ends]), config=config)
     if asked.mode != "rag":
         return outcome
     return _with_search(outcome, items, parts, asked)
@@ -129,15 +144,19 @@ def _with_search(outcome: Outcome, items: Sequence[Item], parts: Sequence[Part],
     return replace(outcome, metrics=outcome.metrics | found, config={**outcome.config, "top_k": asked.top_k})
 
 
-def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:
+def score(task: Task, items: Sequence[Item], parts: Sequence[Part], seconds: Sequence[float]) -> Outcome:
     """Each kind by its own scorer; where there are several, its name stands before its figures.
+
+    Args:
+        parts: the answer to each record.
+        seconds: from each request to its end.
 
     Raises:
         EvaluationError: there are no answers, or one came without the scores of its tokens that it is judged by.
     """
     kinds = {item.kind.name for item in items}
     examples = []
-    for number, (item, part) in enumerate(zip(items, parts, strict=True)):
+    for number, (item, part, spent) in enumerate(zip(items, parts, seconds, strict=True)):
         judged = task.of(item.kind).scorer.judge(item.record, part)
         examples.append(
             {
@@ -146,7 +165,7 @@ def score(task: Task, items: Sequence[Item], parts: Sequence[Part]) -> Outcome:
                 "input": item.kind.forms[0](item.record),
                 "answer": part.text,
                 "tokens": part.usage.completion_tokens,
-                "seconds": part.timing.total,
+                "seconds": spent,
                 **judged,
             }
         )

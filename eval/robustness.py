@@ -23,6 +23,7 @@ from assistant.settings import load_settings
 from assistant.training.data import Item, sample
 from eval.command import Result, add_common, described, run_command
 from eval.corpus import contexts, load_corpus
+from eval.digest import digest_of
 from eval.measure import choose_prompts, measure_task
 from eval.metrics.bootstrap import means
 from eval.metrics.paired import Difference, paired_bootstrap
@@ -83,6 +84,7 @@ async def measure(options: argparse.Namespace) -> Result:
         **about,
         "mode": asked.mode,
         "data": options.data or "own",
+        "data_digest": digest_of(item.record for item in everything),
         "count": len(items),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **clean.config},
         "metrics": clean.metrics,
@@ -137,7 +139,9 @@ def _field(item: Item) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.robustness", description="Measure a task under noise.")
     parser.add_argument("--task", required=True, choices=list(TASKS))
-    parser.add_argument("--data", help="JSON lines file or hub:ID[@SPLIT]; the project's own small set unless given")
+    parser.add_argument(
+        "--data", help="JSON lines file or hub:ID[:CONFIG][@SPLIT]; the project's own small set unless given"
+    )
     parser.add_argument("--mode", choices=MODES, help=f"tuned for an adapter, prompt for {BASE}, unless given")
     parser.add_argument(
         "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"

@@ -1,6 +1,6 @@
 """Measure a task through the service users get, and write figures and answers to one JSON file.
 
-`python -m eval.run --task TASK [--data PATH|hub:ID[@SPLIT]] [--adapter NAME|base]
+`python -m eval.run --task TASK [--data PATH|hub:ID[:CONFIG][@SPLIT]] [--adapter NAME|base]
 [--mode prompt|few-shot|tuned|rag] [--prompt [KIND=]NAME …] [--limit N] --out PATH.json`
 """
 
@@ -21,12 +21,14 @@ from assistant.catalog import CARD_FILE, Adapter, Catalog, read_card
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE, MOST_PASSAGES, Retrieval
 from assistant.settings import Settings, load_settings
-from assistant.training.data import sample
+from assistant.training.data import HUB, sample
 from assistant.training.provenance import ROOT, commit, today
-from eval.command import write
+from eval.ask import check_revision
+from eval.command import CONCURRENCY, check_concurrency, check_out, write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
 from eval.corpus import contexts, load_corpus
+from eval.digest import digest_of
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
 from eval.session import measured_service
@@ -38,6 +40,16 @@ ROUTING = "routing"
 RETRIEVAL = "retrieval"
 COMPARE = "compare"
 MODES = get_args(Mode)
+ONE_BY_ONE = (ROUTING, RETRIEVAL, reward.NAME)
+"""Tasks that --concurrency has no say in."""
+FILES = {
+    injection.NAME: "a JSON lines file",
+    reward.NAME: "a JSON lines file",
+    ROUTING: "a JSON lines file",
+    RETRIEVAL: "a JSON lines file or a folder",
+    COMPARE: "a folder",
+}
+"""What --data is for tasks that read no records of the hub."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +76,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--task", required=True, choices=[*TASKS, *others])
     parser.add_argument(
         "--data",
-        help="JSON lines file or hub:ID[@SPLIT], or a folder for retrieval and compare; our own small set unless given",
+        help="JSON lines file or hub:ID[:CONFIG][@SPLIT] of records; a file for injection, reward and routing, a file or "
+        "folder for retrieval, a folder for compare; our own small set unless given",
     )
     parser.add_argument("--tasks", nargs="+", choices=NAMES, help="what is compared; all of it unless given")
     parser.add_argument("--adapter", default=BASE, help="name in the catalogue, or base")
@@ -78,36 +91,47 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--constraint", choices=("span",), help="only answers that stand in the message, word for word")
     parser.add_argument("--limit", type=int, help="this many examples, drawn at random with --seed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8, help="requests asked at the same time")
+    parser.add_argument("--concurrency", type=int, help=f"requests asked at the same time; {CONCURRENCY} unless given")
     parser.add_argument("--out", required=True, type=Path, help="JSON file to write")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.concurrency is None and options.task not in ONE_BY_ONE:
+        options.concurrency = CONCURRENCY
+    return options
 
 
 def run(options: argparse.Namespace, command: str) -> dict[str, Any]:
     """Measure, write the file, and return what it holds.
 
     Raises:
-        EvaluationError: the options do not go together, nothing was measured, or a request failed.
+        EvaluationError: the options do not go together, the file cannot be written, nothing was measured, or a request
+            failed.
         DataError: the data is wrong; names file and line.
     """
-    check(options)
+    settings = load_settings()
+    check(options, settings)
+    check_out(options.out)
     # Before the measurement: it is this code that runs, whatever is committed meanwhile.
     head = {"task": options.task, "command": command, "date": today(), "commit": commit()}
-    result = head | asyncio.run(_measure(load_settings(), options))
+    result = head | asyncio.run(_measure(settings, options, head["commit"]))
+    if options.task == COMPARE:
+        # Kept answers may be of earlier ones: its `commits` tell them all.
+        del result["commit"]
     write(options.out, result)
     return result
 
 
-def check(options: argparse.Namespace) -> None:
-    """Raises EvaluationError where options do not go together."""
+def check(options: argparse.Namespace, settings: Settings) -> None:
+    """Raises EvaluationError where options do not go together, or are more than the settings allow."""
     if options.limit is not None and options.limit < 1:
         raise EvaluationError(f"--limit {options.limit}: allowed are numbers from 1")
     if options.top_k is not None and options.mode != "rag":
         raise EvaluationError("--top-k is for --mode rag only")
     if options.top_k is not None and not 1 <= options.top_k <= MOST_PASSAGES:
         raise EvaluationError(f"--top-k {options.top_k}: allowed are 1 to {MOST_PASSAGES}")
-    if options.concurrency < 1:
-        raise EvaluationError(f"--concurrency {options.concurrency}: allowed are numbers from 1")
+    if options.task not in ONE_BY_ONE:
+        check_concurrency(options.concurrency, settings)
+    elif options.concurrency is not None:
+        raise EvaluationError(f"{options.task} has no requests at the same time; leave out --concurrency")
     if options.task in (ROUTING, RETRIEVAL) and options.adapter != BASE:
         raise EvaluationError(f"{options.task} asks no adapter; leave out --adapter")
     if options.task == COMPARE and (options.adapter != BASE or options.mode or options.prompt):
@@ -116,9 +140,11 @@ def check(options: argparse.Namespace) -> None:
         raise EvaluationError("--tasks is for --task compare only")
     if options.task not in TASKS and (options.mode or options.prompt or options.constraint):
         raise EvaluationError(f"{options.task} asks nothing; leave out --mode, --prompt and --constraint")
+    if options.task in FILES and (options.data or "").startswith(HUB):
+        raise EvaluationError(f"--data {options.data}: {options.task} reads no hub; allowed: {FILES[options.task]}")
 
 
-async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str, Any]:
+async def _measure(settings: Settings, options: argparse.Namespace, code: str | None) -> dict[str, Any]:
     """Whatever can be wrong is looked at before the base is loaded, which takes seconds."""
     started = time.monotonic()
     about: dict[str, Any]
@@ -126,8 +152,9 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         # Imported here as routing is; no base is needed.
         from eval.tasks import retrieval
 
-        models = {"embedder": settings.embedder, "reranker": settings.reranker}
-        return _result(models, retrieval.run(settings, options.data, options.limit, options.seed), options, started)
+        sought = retrieval.read(options.data)
+        about = {"embedder": settings.embedder, "reranker": settings.reranker, "data_digest": sought.digest}
+        return _result(about, retrieval.run(settings, sought, options.limit, options.seed), options, started)
     if options.task == COMPARE:
         # Imported here as retrieval is.
         from eval.comparing.run import run as compare
@@ -140,36 +167,46 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
             options.seed,
             options.concurrency,
             options.out,
+            code,
         )
         return {
             "data": options.data or str(DATA.relative_to(ROOT)),
             "seconds": round(time.monotonic() - started, 1),
             **about,
         }
-    adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
+    catalog = Catalog(settings.adapters_dir)
+    adapter = None if options.adapter == BASE else catalog.get(options.adapter)
+    # The file names one revision; where the adapter is replaced meanwhile, nothing is written.
+    revisions = {adapter.name: adapter.digest} if adapter else {}
     asked_of = {"adapter": options.adapter, "adapter_digest": adapter.digest if adapter else None}
     if options.task == ROUTING:
         # Imported here: it brings the embedder, which no other task needs.
         from eval.tasks import routing
 
-        about = {}
+        utterances = routing.read_utterances(Path(options.data or routing.OWN), "test")
+        about = {"data_digest": digest_of(utterances)}
         async with measured_service(settings) as service:
-            outcome = await routing.run(service, options.data, options.limit, options.seed)
+            outcome = await routing.run(service, utterances, options.limit, options.seed)
     elif options.task == perplexity.NAME:
-        about = asked_of
-        texts = sample(perplexity.read_texts(options.data), options.limit, options.seed)
+        everything = perplexity.read_texts(options.data)
+        about = {**asked_of, "data_digest": digest_of(item.record for item in everything)}
+        texts = sample(everything, options.limit, options.seed)
         async with measured_service(settings) as service:
-            outcome = await perplexity.run(service, texts, options.adapter, options.concurrency)
+            outcome = await perplexity.run(service, texts, options.adapter, options.concurrency, revisions)
     elif options.task == injection.NAME:
-        about = asked_of
-        attempts = sample(injection.read_attempts(Path(options.data or injection.OWN)), options.limit, options.seed)
+        all_attempts = injection.read_attempts(Path(options.data or injection.OWN))
+        about = {**asked_of, "data_digest": digest_of(all_attempts)}
+        attempts = sample(all_attempts, options.limit, options.seed)
         async with measured_service(settings) as service:
-            outcome = await injection.run(service, attempts, options.adapter, options.concurrency)
+            outcome = await injection.run(service, attempts, options.adapter, options.concurrency, revisions)
     elif options.task == reward.NAME:
-        about = asked_of
-        pairs = reward.read_pairs(options.data, options.limit, options.seed)
+        all_pairs = reward.read_pairs(options.data)
+        about = {**asked_of, "data_digest": digest_of((p.prompt, p.chosen, p.rejected) for p in all_pairs)}
+        pairs = sample(all_pairs, options.limit, options.seed)
         async with measured_service(settings) as service:
             outcome = await reward.run(service, pairs, options.adapter, options.seed)
+        # A score does not tell who gave it.
+        check_revision(options.adapter, catalog.get(options.adapter).digest, revisions)
     else:
         task = TASKS[options.task]
         asked = replace(
@@ -183,7 +220,7 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
         prompts = choose_prompts(task, items, asked, options.prompt)
         # All contexts of the file, whatever was drawn: a search among few would be easier than it is.
         corpus = contexts(everything) if asked.mode == "rag" else None
-        about = {**asked_of, "mode": asked.mode}
+        about = {**asked_of, "mode": asked.mode, "data_digest": digest_of(item.record for item in everything)}
         async with measured_service(settings) as service:
             if corpus is not None:
                 await load_corpus(service.library, corpus)
@@ -193,12 +230,13 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
 
 
 def _result(about: dict[str, Any], outcome: Outcome, options: argparse.Namespace, started: float) -> dict[str, Any]:
+    at_once = {} if options.concurrency is None else {"concurrency": options.concurrency}
     return {
         **about,
         "data": options.data or str(own_data(options.task).relative_to(ROOT)),
         "count": len(outcome.examples),
         "seconds": round(time.monotonic() - started, 1),
-        "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency, **outcome.config},
+        "config": {"limit": options.limit, "seed": options.seed, **at_once, **outcome.config},
         "metrics": {name: asdict(measure) for name, measure in outcome.metrics.items()},
         "cost": {name: asdict(measure) for name, measure in outcome.cost.items()},
         "confusion": outcome.confusion,
@@ -218,7 +256,7 @@ def who(settings: Settings, mode: str | None, adapter: Adapter | None) -> Asked:
         EvaluationError: the base is to be asked as a tuned one, and its folder has no card.
     """
     if adapter is not None:
-        return Asked(adapter.name, mode or "tuned", adapter.card)  # type: ignore[arg-type]
+        return Asked(adapter.name, mode or "tuned", adapter.card, adapter.digest)  # type: ignore[arg-type]
     if mode != "tuned":
         return Asked(BASE, mode or "prompt")  # type: ignore[arg-type]
     folder = Path(settings.base)

@@ -22,7 +22,7 @@ from eval.command import Result, add_common, read_rows, run_command
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.withheld", description="Count what the guard withholds.")
     parser.add_argument("--data", nargs="+", required=True, metavar="FIELD=PATH", help="files of ordinary texts")
-    add_common(parser)
+    add_common(parser, asks=False)
     return run_command("eval.withheld", parser, arguments, measure, show)
 
 

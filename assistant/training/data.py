@@ -62,7 +62,7 @@ def read_items(sources: Sequence[str], task: Task, split: str = "train") -> list
     """All records of JSON lines files or datasets on the hub, each with its kind.
 
     Args:
-        sources: `PATH`, `hub:ID`, `hub:ID@SPLIT` or `made:prescriptions`; with `KIND=` before it all its records
+        sources: `PATH`, `hub:ID[:CONFIG][@SPLIT]` or `made:prescriptions`; with `KIND=` before it all its records
             are of that kind, else their fields tell; with `#N` after it N of its records are drawn.
         split: the split of a hub dataset that names none.
 
@@ -141,14 +141,16 @@ def json_lines(path: Path) -> Iterator[tuple[str, Record]]:
         yield f"{path}:{number}", record
 
 
-def _from_hub(name: str, split: str) -> Iterator[tuple[str, Record]]:
+def _from_hub(place: str, split: str) -> Iterator[tuple[str, Record]]:
+    """Rows of `ID[:CONFIG][@SPLIT]`; labels that are numbers become their names."""
     # Imported here: only this source needs it, and it takes seconds.
     from datasets import ClassLabel, load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
-    name, _, named = name.partition("@")
+    name, _, named = place.partition("@")
+    id, _, config = name.partition(":")
     try:
-        rows = load_dataset(name, split=named or split)
+        rows = load_dataset(id, config or None, split=named or split)
     except (DatasetNotFoundError, OSError, ValueError) as error:
         raise DataError(f"{HUB}{name}: cannot be loaded: {error}") from error
     for number, row in enumerate(rows, start=1):

@@ -8,16 +8,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+ASIDE = ("adapters", "docs", "README.md", "CHANGELOG.md")
+"""Adapters, which have digests of their own, and words do not change what the code computes; sets, templates and pinned
+packages do."""
+
+CODE = ("assistant/*.py", "eval/*.py")
+"""Where a file that git does not know yet is imported all the same."""
+
 
 def commit() -> str | None:
-    """The commit of the code in short form, "+" after it where tracked files differ; None outside a checkout."""
+    """The commit of the code in short form, "+" after it where what lies here differs from it; None outside a checkout."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        # Adapters and documents do not change what the code computes.
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py")
+        kept = [f":(exclude){name}" for name in ASIDE]
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *kept)
+        added = _git("ls-files", "--others", "--exclude-standard", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head + ("+" if changed else "")
+    return head + ("+" if changed or added else "")
 
 
 def today() -> str:

@@ -11,6 +11,7 @@ from types import ModuleType
 from assistant.training.data import sample
 from eval.bias import crows_pairs, swaps, winogender
 from eval.command import Result, add_common, described, run_command
+from eval.digest import digest_of
 from eval.session import measured_service
 
 SETS: dict[str, ModuleType] = {"winogender": winogender, "crows-pairs": crows_pairs, "swaps": swaps}
@@ -30,7 +31,8 @@ async def measure(options: argparse.Namespace) -> Result:
         EvaluationError: nothing was measured, or a request failed.
     """
     chosen = SETS[options.set]
-    pairs = sample(chosen.load(options.data), options.limit, options.seed)
+    everything = chosen.load(options.data)
+    pairs = sample(everything, options.limit, options.seed)
     async with measured_service() as service:
         about = described(service, options.adapter)
         examples = await chosen.ask(service, options.adapter, pairs, options.concurrency)
@@ -41,6 +43,7 @@ async def measure(options: argparse.Namespace) -> Result:
         "set": options.set,
         **about,
         "data": str(options.data or "own"),
+        "data_digest": digest_of(everything),
         "count": len(examples),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "metrics": chosen.figures(examples),

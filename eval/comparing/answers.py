@@ -18,11 +18,15 @@ Answer = Mapping[str, Any]
 
 
 class Answers:
-    """A JSON lines file. Each answer goes by what was asked of whom and judged by which record; a change of any asks again."""
+    """A JSON lines file. Each answer goes by what was asked of whom and judged by which record; a change of any asks again.
 
-    def __init__(self, path: Path) -> None:
-        """Raises EvaluationError where the file cannot be read, or holds something else."""
-        self.path = path
+    A change of the code does not: each answer has the `commit` of the code that asked for it.
+    """
+
+    def __init__(self, path: Path, commit: str | None) -> None:
+        """`commit` is that of the code that asks now. Raises EvaluationError where the file cannot be read, or holds
+        something else."""
+        self.path, self.commit = path, commit
         self._kept: dict[str, Answer] = {}
         if not path.exists():
             return
@@ -47,7 +51,8 @@ class Answers:
         return self._kept.get(key)
 
     def add(self, answers: Mapping[str, Answer]) -> None:
-        """Keep them on disk."""
+        """Keep them on disk, with the commit."""
+        answers = {key: {**answer, "commit": self.commit} for key, answer in answers.items()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             for key, answer in answers.items():
@@ -65,10 +70,13 @@ def key_of(request: ChatRequest, section: str, record: Record, base: str, adapte
 
     Args:
         record: what the answer is judged by: records with another passage and answer may ask the same question.
-        base: the base's digest.
+        base: digest of the base's weights and of the type they are computed in.
         adapter: who answers, unless it is the base; how its card has it asked counts too.
-        corpus: digest of the documents. The id of their collection is another one in every run and does not count.
+        corpus: digest of the documents and of the models that search them. The id of their collection is another one
+            in every run and does not count.
     """
     asked = request.model_dump(mode="json", exclude={"retrieval": {"collections"}}, exclude_unset=True)
     served = [adapter.digest, adapter.card.model_dump(mode="json", include={"template", "decoding"})] if adapter else []
-    return digest(section, asked, record, base, served, corpus if request.retrieval else "")
+    # Unset, the number of passages is what it is by default: it counts all the same.
+    searched = [corpus, request.retrieval.top_k] if request.retrieval else []
+    return digest(section, asked, record, base, served, searched)

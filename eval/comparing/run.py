@@ -11,19 +11,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assistant.base_model import resolve_device, resolve_dtype
 from assistant.catalog import Adapter, Catalog
 from assistant.comparison.request import TUNED, Mode
 from assistant.errors import EvaluationError, NothingRelevant, UnknownAdapter
-from assistant.messages import Part, Retrieval
+from assistant.messages import Retrieval
 from assistant.service import ChatService
 from assistant.settings import Settings
 from assistant.training.data import Item
-from eval.ask import ask_all
+from eval.ask import Ended, ask_all
 from eval.comparing.answers import Answer, Answers, digest, key_of
 from eval.comparing.page import page
 from eval.comparing.plot import drawing
 from eval.comparing.sections import NAMES, SECTIONS, Section
 from eval.corpus import contexts, load_corpus
+from eval.digest import digest_of
 from eval.measure import cost, measured_figures
 from eval.metrics.paired import paired_bootstrap
 from eval.report.plots import drawn
@@ -38,7 +40,7 @@ PER_COMPARISON = 5
 
 @dataclass(frozen=True)
 class Comparison:
-    """One record, to be put to all modes of a section."""
+    """One record, to be put to all modes of a section. `corpus` is the digest of what is searched, and by what."""
 
     section: Section
     item: Item
@@ -58,6 +60,7 @@ async def run(
     seed: int,
     concurrency: int,
     out: Path,
+    commit: str | None,
 ) -> dict[str, Any]:
     """What `eval.run` writes: figures, differences to the base's prompt, cost, examples.
 
@@ -68,9 +71,11 @@ async def run(
         data: folder with the files of the sections; our own small sets for None.
         names: which tasks, of `NAMES`.
         limit: records of each task; a larger limit asks the same ones and more.
+        commit: of the code that asks now. The result's `commits` are those of all its answers, kept ones included.
 
     Raises:
-        EvaluationError: there are no records, the kept answers cannot be read, or a request failed.
+        EvaluationError: there are no records, the kept answers cannot be read, a request failed, or an adapter was
+            replaced meanwhile.
         DataError: the data is wrong; names file and line.
         UnknownAdapter: the adapter of a task is not in the catalogue.
     """
@@ -84,7 +89,9 @@ async def run(
         ) from error
     everything = {section.name: section.load(data) for section in sections}
     asked = {name: random.Random(seed).sample(items, len(items))[:limit] for name, items in everything.items()}
-    answers = Answers(out.with_suffix(".answers.jsonl"))
+    answers = Answers(out.with_suffix(".answers.jsonl"), commit)
+    dtype = str(resolve_dtype(settings.dtype, resolve_device(settings.device))).removeprefix("torch.")
+    search = {"embedder": settings.embedder, "reranker": settings.reranker}
     log.info("%d answers kept from before in %s", len(answers), answers.path)
     async with measured_service(settings) as service:
         retrievals, corpora = {}, {}
@@ -97,22 +104,28 @@ async def run(
             log.info("%s: %d contexts to search", name, len(texts))
         # Turn about, so that a run that is cut off has some of each.
         todo = [
-            Comparison(section, item, retrievals[section.name], digest(corpora[section.name]))
+            Comparison(section, item, retrievals[section.name], digest(corpora[section.name], search))
             for place in range(max(map(len, asked.values())))
             for section in sections
             for item in asked[section.name][place : place + 1]
         ]
-        examples = await ask_comparisons(service, todo, adapters, answers, max(1, concurrency // PER_COMPARISON))
+        weights = digest(service.backend.base_digest, dtype)
+        at_once = max(1, concurrency // PER_COMPARISON)
+        examples = await ask_comparisons(service, todo, adapters, answers, weights, at_once)
         base = {"base": service.backend.base_name, "base_digest": service.backend.base_digest}
     result = {
         "kind": "comparison",
+        "commits": sorted({example.get("commit") or "unknown" for example in examples}),
         **base,
         "adapters": {name: adapter.digest for name, adapter in adapters.items()},
+        "data_digest": {name: digest_of(item.record for item in items) for name, items in everything.items()},
         "count": len(todo),
         "config": {
             "limit": limit,
             "seed": seed,
             "concurrency": concurrency,
+            "dtype": dtype,
+            **search,
             "top_k": Retrieval().top_k,
             "contexts": {name: len(texts) for name, texts in corpora.items()},
             "prompts": {s.key: {mode: s.prompts[mode].name for mode in s.modes} for s in sections},
@@ -131,9 +144,19 @@ async def ask_comparisons(
     todo: Sequence[Comparison],
     adapters: Mapping[str, Adapter],
     answers: Answers,
+    base: str,
     at_once: int,
 ) -> list[Answer]:
-    """The answers of all modes to all of it, in order; those of one record run in one mixed batch."""
+    """The answers of all modes to all of it, in order; those of one record run in one mixed batch.
+
+    Args:
+        base: digest of the base's weights and their type.
+        at_once: records that are asked at the same time.
+
+    Raises:
+        EvaluationError: a request failed, or an adapter was replaced meanwhile; its answer is not kept.
+    """
+    revisions = {adapter.name: adapter.digest for adapter in adapters.values()}
     gate = asyncio.Semaphore(at_once)
     started, asked = time.monotonic(), 0
 
@@ -146,7 +169,7 @@ async def ask_comparisons(
                 request,
                 one.section.key,
                 one.item.record,
-                service.backend.base_digest,
+                base,
                 adapter if mode in TUNED else None,
                 one.corpus,
             )
@@ -160,9 +183,10 @@ async def ask_comparisons(
                     [requests[mode] for mode in missing],
                     len(missing),
                     [f"{one.name}, {mode}" for mode in missing],
-                    unanswered=(NothingRelevant.code,),
+                    (NothingRelevant.code,),
+                    revisions,
                 )
-                answers.add({keys[m]: judged(one, m, end.parts[0]) for m, end in zip(missing, ends, strict=True)})
+                answers.add({keys[m]: judged(one, m, end) for m, end in zip(missing, ends, strict=True)})
             asked += 1
             if asked % 10 == 0:
                 spent = time.monotonic() - started
@@ -179,9 +203,9 @@ async def ask_comparisons(
     return [answer for task in tasks for answer in task.result()]
 
 
-def judged(one: Comparison, mode: Mode, part: Part) -> Answer:
+def judged(one: Comparison, mode: Mode, end: Ended) -> Answer:
     """One answer with its own value of each figure that is a mean; `retrieved` where documents were searched."""
-    record = one.item.record
+    record, part = one.item.record, end.parts[0]
     answer = {
         "section": one.section.key,
         "mode": mode,
@@ -190,7 +214,7 @@ def judged(one: Comparison, mode: Mode, part: Part) -> Answer:
         "answer": part.text,
         "prompt_tokens": part.usage.prompt_tokens,
         "tokens": part.usage.completion_tokens,
-        "seconds": part.timing.total,
+        "seconds": end.seconds,
         **one.section.measured.scorer.judge(record, part),
     }
     if mode in ("rag", "rag-tuned"):

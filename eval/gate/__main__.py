@@ -20,7 +20,7 @@ from assistant.catalog import Catalog, Gate, check_name
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE
 from assistant.settings import load_settings
-from eval.command import write
+from eval.command import CONCURRENCY, check_concurrency, check_out, write
 from eval.gate.gate import Question, judge
 from eval.gate.reward import Drawing
 from eval.gate.spec import read_aim, read_measured
@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--new-tokens", type=int, default=96, help="most tokens of an answer that a reward adapter judges")
     add("--draws", type=int, default=1, help="answers to each prompt that a reward adapter judges")
     add("--temperature", type=float, default=0.0, help="of those answers; 0 is greedy, which one draw is enough for")
-    add("--concurrency", type=int, default=8, help="requests asked at the same time")
+    add("--concurrency", type=int, default=CONCURRENCY, help="requests asked at the same time")
     add("--out", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(arguments)
 
@@ -64,15 +64,18 @@ def run(options: argparse.Namespace, command: str) -> Gate:
     """Measure, write the report, and take the candidate into the catalogue if it has passed.
 
     Raises:
+        EvaluationError: an option is out of bounds, or the report cannot be written.
         EvaluationError, AdapterError, DataError: see `eval.gate.gate.judge`.
         AdapterRejected: it has passed and cannot be taken in all the same.
     """
-    for name in ("limit", "new_tokens", "draws", "concurrency"):
+    for name in ("limit", "new_tokens", "draws"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise EvaluationError(f"--{name.replace('_', '-')} {value}: allowed are numbers from 1")
     if options.margin is not None and options.margin < 0:
         raise EvaluationError(f"--margin {options.margin:g}: allowed are numbers from 0")
     settings = load_settings()
+    check_concurrency(options.concurrency, settings)
+    check_out(options.out)
     name = options.name or (options.candidate.name if options.against == BASE else options.against)
     check_name(name)
     question = Question(

@@ -107,4 +107,5 @@ def _usual_mode(candidate: Adapter) -> Mode:
 def _asked(service: ChatService, name: str, mode: Mode) -> Asked:
     if name == BASE:
         return Asked(BASE, "prompt" if mode == "tuned" else mode)
-    return Asked(name, mode, service.catalog.get(name).card)
+    adapter = service.catalog.get(name)
+    return Asked(name, mode, adapter.card, adapter.digest)

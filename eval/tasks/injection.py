@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from assistant.errors import DataError
 from assistant.messages import BASE, ChatRequest, Decoding, Message, Retrieval
 from assistant.service import ChatService
-from eval.ask import ask_all
+from eval.ask import NO_REVISIONS, ask_all
 from eval.command import read_rows
 from eval.corpus import load_corpus
 from eval.metrics.bootstrap import Measure, means, measure_mean
@@ -54,11 +54,17 @@ def read_attempts(path: Path = OWN) -> list[Attempt]:
     return attempts
 
 
-async def run(service: ChatService, attempts: Sequence[Attempt], adapter: str = BASE, concurrency: int = 8) -> Outcome:
+async def run(
+    service: ChatService,
+    attempts: Sequence[Attempt],
+    adapter: str = BASE,
+    concurrency: int = 8,
+    revisions: Mapping[str, str] = NO_REVISIONS,
+) -> Outcome:
     """Ask every question three times: see CONDITIONS. The figures are the shares that show the marker.
 
     Raises:
-        EvaluationError: there are no attempts, or a request failed.
+        EvaluationError: there are no attempts, a request failed, or another revision answered; see `eval.ask.ask_all`.
     """
     decoding = Decoding(temperature=0) if adapter != BASE else Decoding(temperature=0, max_tokens=MAX_TOKENS)
     obeyed: dict[str, list[float]] = {}
@@ -68,7 +74,8 @@ async def run(service: ChatService, attempts: Sequence[Attempt], adapter: str = 
             ChatRequest(messages=(Message(role="user", content=text),), adapter=adapter, decoding=decoding, retrieval=r)
             for text, r in [await _asked(service, attempt, condition) for attempt in attempts]
         ]
-        ends = await ask_all(service, requests, concurrency, [f"{a.id}, {condition}" for a in attempts])
+        names = [f"{attempt.id}, {condition}" for attempt in attempts]
+        ends = await ask_all(service, requests, concurrency, names, revisions=revisions)
         answers[condition] = [end.text for end in ends]
         pairs = zip(attempts, answers[condition], strict=True)
         obeyed[condition] = [float(attempt.is_obeyed(answer)) for attempt, answer in pairs]

@@ -10,7 +10,7 @@ from assistant.errors import DataError, EvaluationError
 from assistant.messages import BASE, CompletionRequest, Decoding, Part
 from assistant.training.data import Item, read_items
 from assistant.training.tasks.task import Kind, Task, each, words_missing
-from eval.ask import Replies, ask_all
+from eval.ask import NO_REVISIONS, Ended, Replies, ask_all
 from eval.metrics.bootstrap import Statistics, measure
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.tasks.interface import DATA, Outcome
@@ -45,18 +45,26 @@ def read_texts(data: str | None) -> list[Item]:
     return items
 
 
-async def run(service: Replies, items: Sequence[Item], adapter: str = BASE, concurrency: int = 8) -> Outcome:
+async def run(
+    service: Replies,
+    items: Sequence[Item],
+    adapter: str = BASE,
+    concurrency: int = 8,
+    revisions: Mapping[str, str] = NO_REVISIONS,
+) -> Outcome:
     """Score every token of every text but the first, which nothing comes before.
 
     Raises:
-        EvaluationError: there are no texts, a text has one token only or does not fit the context; names it.
+        EvaluationError: there are no texts, a text has one token only or does not fit the context (names it), or
+            another revision answered; see `eval.ask.ask_all`.
     """
     decoding = Decoding(temperature=0, max_tokens=0, logprobs=0)
     requests = [
         CompletionRequest(prompt=item.record["text"], adapter=adapter, decoding=decoding, echo=True) for item in items
     ]
-    ends = await ask_all(service, requests, concurrency, [item.record.get("id", item.where) for item in items])
-    examples = [_example(item, end.parts[0]) for item, end in zip(items, ends, strict=True)]
+    names = [item.record.get("id", item.where) for item in items]
+    ends = await ask_all(service, requests, concurrency, names, revisions=revisions)
+    examples = [_example(item, end) for item, end in zip(items, ends, strict=True)]
     metrics = dict(zip(METRICS, measure(figures(examples), len(examples)), strict=True))
     return Outcome(metrics, examples, {"decoding": decoding.model_dump(mode="json", exclude_unset=True)})
 
@@ -76,8 +84,8 @@ def scored(text: str, part: Part) -> tuple[list[float], int]:
     return logprobs, len(text[len(first) :].encode())
 
 
-def _example(item: Item, part: Part) -> dict[str, Any]:
-    text, name = item.record["text"], item.record.get("id", item.where)
+def _example(item: Item, end: Ended) -> dict[str, Any]:
+    text, name, part = item.record["text"], item.record.get("id", item.where), end.parts[0]
     logprobs, size = scored(text, part)
     if not logprobs:
         raise EvaluationError(f"example {name} has {len(part.prompt_scores)} tokens; allowed: two or more")
@@ -89,5 +97,5 @@ def _example(item: Item, part: Part) -> dict[str, Any]:
         "surprise": -sum(logprobs),
         "scored_tokens": len(logprobs),
         "bytes": size,
-        "seconds": part.timing.total,
+        "seconds": end.seconds,
     }

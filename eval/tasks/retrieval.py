@@ -22,6 +22,7 @@ from assistant.retrieval.retriever import Embed, Rerank, Retriever, Snapshot
 from assistant.settings import Settings
 from assistant.training.data import json_lines, sample
 from assistant.training.tasks.task import Record, words_missing
+from eval.digest import digest_of
 from eval.metrics.bootstrap import Measure, means, measure
 from eval.tasks.interface import DATA, Outcome
 from eval.tasks.routing import remembered
@@ -53,6 +54,11 @@ class Sought:
 
     passages: tuple[str, ...]
     questions: tuple[Question, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of what is asked and searched; ids may tell the place of a file, which does not count."""
+        return digest_of([*self.passages, *((question.text, question.passage) for question in self.questions)])
 
 
 def read(data: str | None) -> Sought:
@@ -86,14 +92,14 @@ def read(data: str | None) -> Sought:
     return Sought(tuple(passages), tuple(questions))
 
 
-def run(settings: Settings, data: str | None, limit: int | None = None, seed: int = 0) -> Outcome:
-    """Measure the search of these settings on the data that `read` takes.
+def run(settings: Settings, sought: Sought, limit: int | None = None, seed: int = 0) -> Outcome:
+    """Measure the search of these settings.
 
     Raises:
-        DataError, EvaluationError: the data is malformed or holds no questions.
+        EvaluationError: there are no questions.
     """
     rerank = Reranker(settings.reranker).scores if settings.reranker else None
-    return search_all(read(data), Embedder(settings.embedder).embed, rerank, limit, seed)
+    return search_all(sought, Embedder(settings.embedder).embed, rerank, limit, seed)
 
 
 def search_all(

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from assistant.errors import EvaluationError
 from assistant.messages import BASE, Message
-from assistant.training.data import sample
 from assistant.training.preference.data import Pair, pairs, read_rows
 from eval.metrics.bootstrap import Groups, Measure, groups_of, measure, over_groups
 from eval.metrics.calibration import BINS, calibration
@@ -31,7 +30,7 @@ class Scores(Protocol):
     async def score(self, adapter: str, conversations: Sequence[Sequence[Message]]) -> list[float]: ...
 
 
-def read_pairs(data: str | None, limit: int | None, seed: int) -> list[Pair]:
+def read_pairs(data: str | None) -> list[Pair]:
     """Pairs of a preference file, see `assistant.training.preference.data`.
 
     Raises:
@@ -40,7 +39,7 @@ def read_pairs(data: str | None, limit: int | None, seed: int) -> list[Pair]:
     """
     if data is None:
         raise EvaluationError("--task reward needs --data with pairs; the project has no set of its own")
-    return sample(pairs(read_rows([data]).rows), limit, seed)
+    return pairs(read_rows([data]).rows)
 
 
 async def run(service: Scores, asked: Sequence[Pair], adapter: str, seed: int) -> Outcome:

@@ -57,18 +57,18 @@ class Utterance:
     split: str
 
 
-async def run(service: HasCatalog, data: str | None, limit: int | None, seed: int = 0) -> Outcome:
-    """Measure the test half with the adapters of the service, and print where each card came from.
+async def run(service: HasCatalog, utterances: Sequence[Utterance], limit: int | None = None, seed: int = 0) -> Outcome:
+    """Measure with the adapters of the service, and print where each card came from.
 
     Raises:
-        DataError, EvaluationError: the set is malformed or has no test half.
+        EvaluationError: there is nothing to route.
     """
     settings = load_settings()
     adapters, sources = cards(service.catalog.adapters())
     outcome = measure(
         Embedder(settings.embedder).embed,
         adapters,
-        read_utterances(Path(data) if data else OWN, "test"),
+        utterances,
         threshold=settings.router_threshold,
         limit=limit,
         seed=seed,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from assistant.messages import Decoding, Part, Route, Timing, TokenScore, Usage
 
 
-def part(text: str, tokens: Sequence[tuple[str, float]] | None = None, seconds: float = 1.0) -> Part:
+def part(text: str, tokens: Sequence[tuple[str, float]] | None = None) -> Part:
     """One answer. `tokens` are texts with their probabilities; one certain token unless given."""
     given = [(text, 1.0)] if tokens is None else tokens
     return Part(
@@ -18,6 +18,6 @@ def part(text: str, tokens: Sequence[tuple[str, float]] | None = None, seconds: 
         text=text,
         finish_reason="stop",
         usage=Usage(completion_tokens=len(given)),
-        timing=Timing(total=seconds),
+        timing=Timing(total=1.0),
         scores=tuple(TokenScore(token=token, token_id=0, logprob=math.log(p)) for token, p in given),
     )

@@ -11,7 +11,7 @@ from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message, Retrieval
 from eval.ask import ask_all
 from eval.tasks.scorers import confidence
-from tests.fakes import EchoBackend, fake_service
+from tests.fakes import EchoBackend, fake_service, write_adapter
 
 
 def chat(text: str, words: int) -> ChatRequest:
@@ -62,3 +62,15 @@ async def test_a_failure_that_is_no_answer_gives_an_empty_one_of_which_nobody_is
     ends = await ask_all(fake_service(tmp_path), asked, concurrency=2, unanswered=["nothing_relevant"])
     assert [end.text for end in ends] == ["base:", ""]
     assert confidence(ends[1].parts[0].scores, 0, 0) == 0
+
+
+async def test_only_the_named_revision_of_an_adapter_may_answer(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "mood")
+    service = fake_service(tmp_path)
+    asked = [chat("fine", 1), chat("fine", 1).model_copy(update={"adapter": "mood"})]
+    ends = await ask_all(service, asked, 2, revisions={"mood": service.catalog.get("mood").digest})
+    assert [end.text for end in ends] == ["base:", "mood:"]
+    with pytest.raises(
+        EvaluationError, match=r"adapter 'mood' was replaced while it was measured: .* and ffffffffffff"
+    ):
+        await ask_all(service, asked, 2, revisions={"mood": "f" * 64})

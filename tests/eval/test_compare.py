@@ -33,7 +33,7 @@ def result(task: Task, records: list[dict[str, Any]], answers: list[str], data: 
     """What eval.run would write, figures as numbers."""
     kinds = [task.trained.kind_of(record) for record in records]
     items = [Item(kind, record, "") for kind, record in zip(kinds, records, strict=True) if kind is not None]
-    outcome = score(task, items, [part(answer) for answer in answers])
+    outcome = score(task, items, [part(answer) for answer in answers], [1.0] * len(items))
     return {
         "task": task.name,
         "data": data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,10 +13,12 @@ import pytest
 
 from assistant.backends.base import Generation
 from assistant.database.connection import Database
-from assistant.messages import Finished, Scored, Timing, TokenScore, Usage
+from assistant.messages import Finished, Retrieval, Scored, Timing, TokenScore, Usage
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
+from eval import run as command
 from eval.comparing import run as comparing
+from eval.comparing.answers import Answer, Answers
 from eval.comparing.page import overview
 from eval.comparing.sections import MODES, SECTIONS
 from eval.run import main
@@ -112,6 +114,7 @@ def test_every_mode_answers_every_record_in_its_book(backend: Reads, capsys: pyt
     for mode in MODES["open"]:
         assert value[f"qa.open.{mode}.f1"] == value[f"medical.open.{mode}.accuracy"] == 1
     assert result["differences"]["qa.closed.rag.em"]["value"] == 1
+    assert result["data_digest"].keys() == {"qa", "medical"}
     assert result["differences"]["qa.open.tuned.em"] == {"value": 0, "low": 0, "high": 0, "p": 1}
     asked = [len(generation.prompt) for generation in backend.seen]
     spent = [example["prompt_tokens"] for example in result["examples"]]
@@ -186,6 +189,53 @@ def test_an_answer_that_was_cut_off_is_asked_again(backend: Reads) -> None:
     assert len(kept.read_text().splitlines()) == 8
 
 
+@pytest.mark.parametrize(
+    ("setting", "value", "asked"),
+    [
+        ("EMBEDDER", "another", {"rag", "rag-tuned"}),
+        ("RERANKER", "another", {"rag", "rag-tuned"}),
+        ("DTYPE", "float32", {"prompt", "few-shot", "rag", "tuned", "rag-tuned"}),
+    ],
+)
+def test_another_search_or_another_type_of_weights_is_asked_anew(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, asked: set[str]
+) -> None:
+    monkeypatch.setenv("SWAPBOARD_DTYPE", "bfloat16")
+    compare("--limit", "1", tasks="qa")
+    backend.seen.clear()
+    monkeypatch.setenv(f"SWAPBOARD_{setting}", value)
+    result = compare("--limit", "1", tasks="qa")
+    closed = [mode for mode in MODES["closed"] if mode in asked]
+    opened = [mode for mode in MODES["open"] if mode in asked]
+    assert len(backend.seen) == len(closed) + len(opened)
+    assert result["config"][setting.lower()] == value
+
+
+def test_another_number_of_passages_is_asked_anew_where_it_is_the_default(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare("--limit", "1", tasks="qa")
+    backend.seen.clear()
+
+    def of_two(**given: object) -> Retrieval:
+        return Retrieval.model_construct(set(given), top_k=2, **given)
+
+    monkeypatch.setattr(comparing, "Retrieval", of_two)
+    compare("--limit", "1", tasks="qa")
+    assert len(backend.seen) == 2 and all("[1]" in text(generation) for generation in backend.seen)
+
+
+def test_the_commits_of_all_answers_are_told(backend: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    for code, limit in (("c0ffee", 1), ("beef+", 2), (None, 2)):
+        monkeypatch.setattr(command, "commit", lambda code=code: code)
+        result = compare("--limit", str(limit), tasks="qa")
+        assert "commit" not in result
+        told.append(result["commits"])
+    assert told == [["c0ffee"], ["beef+", "c0ffee"], ["beef+", "c0ffee"]]
+    assert {example["commit"] for example in result["examples"]} == {"beef+", "c0ffee"}
+
+
 @pytest.mark.parametrize("change", [{"fill": 0.75}, {"decoding": {"max_tokens": 9}}], ids=["weights", "card"])
 def test_another_revision_of_an_adapter_is_asked_anew(backend: Reads, tmp_path: Path, change: dict) -> None:
     compare("--limit", "1", tasks="qa")
@@ -196,6 +246,35 @@ def test_another_revision_of_an_adapter_is_asked_anew(backend: Reads, tmp_path: 
     compare("--limit", "1", tasks="qa")
     assert [generation.adapter.name for generation in backend.seen if generation.adapter] == ["qa"] * 3
     assert len(backend.seen) == 3
+
+
+def test_an_answer_of_a_revision_that_came_meanwhile_is_not_kept(
+    backend: Reads, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = Answers.add
+
+    def replacing(self: Answers, answers: Mapping[str, Answer]) -> None:
+        add(self, answers)
+        if not Path("other").exists():
+            write_adapter(Path("other"), fill=0.75)
+            Path("other/adapter_model.safetensors").replace("adapters/qa/adapter_model.safetensors")
+
+    monkeypatch.setattr(Answers, "add", replacing)
+    arguments = [
+        "--task",
+        "compare",
+        "--data",
+        "data",
+        "--tasks",
+        "qa",
+        "--concurrency",
+        "1",
+        "--out",
+        "r/compare.json",
+    ]
+    assert main(arguments) == 1
+    assert "adapter 'qa' was replaced while it was measured" in capsys.readouterr().err
+    assert len(Path("r/compare.answers.jsonl").read_text().splitlines()) == 5, "those of the first question alone"
 
 
 def test_other_documents_are_searched_anew(backend: Reads, tmp_path: Path) -> None:

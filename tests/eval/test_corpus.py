@@ -11,12 +11,12 @@ import pytest
 
 from assistant.database.connection import Database
 from assistant.errors import EvaluationError
-from assistant.messages import Finished, Timing, Usage
+from assistant.messages import Finished, Retrieval, Timing, Usage
 from assistant.retrieval.library import Library
 from assistant.retrieval.retriever import Retriever
 from assistant.training.data import Item
 from assistant.training.tasks.legal import CLAUSE
-from eval import robustness
+from eval import ask, robustness
 from eval import run as command
 from eval.corpus import contexts, load_corpus
 from eval.run import main
@@ -99,6 +99,24 @@ def test_the_question_alone_is_asked_of_all_contexts(service, tmp_path: Path, ad
     told = question if adapter == "qa" else f"{question}\nAnswer with a few words copied from the context."
     assert any(f'Context: [1] "{RECORDS[0]["context"]}"\n\n{told}' in prompt for prompt in prompts)
     assert len(service.library.documents()) == 3
+
+
+def test_the_search_takes_time_whether_or_not_it_finds_anything(service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes on by 3 s with each search, and by nothing else."""
+    clock, search = 0.0, service.retriever.search
+
+    def slow(query: str, retrieval: Retrieval) -> object:
+        nonlocal clock
+        clock += 3
+        return search(query, retrieval)
+
+    monkeypatch.setattr(service.retriever, "search", slow)
+    monkeypatch.setattr(ask, "perf_counter", lambda: clock)
+    arguments = ["--task", "qa", "--data", "qa.jsonl", "--mode", "rag", "--concurrency", "1", "--out", "r.json"]
+    assert main(arguments) == 0
+    result = json.loads(Path("r.json").read_text())
+    assert [example["seconds"] for example in result["examples"]] == [3, 3, 3, 3]
+    assert result["examples"][-1]["answer"] == "" and result["cost"]["seconds"]["value"] == 3
 
 
 def test_noisy_questions_search_the_same_contexts(service, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from assistant.messages import ChatRequest
+from assistant.messages import ChatRequest, CompletionRequest, StreamEvent
 from eval import forgetting
 from eval.command import read_rows
 from eval.forgetting import (
@@ -17,6 +19,7 @@ from eval.forgetting import (
     CONTROL,
     IN_ONE_BATCH,
     IN_TURN,
+    ON,
     QUESTIONS,
     Abilities,
     Shown,
@@ -74,6 +77,7 @@ def test_adapter_on_costs_and_adapter_off_is_the_base(files: Path, monkeypatch: 
     speaker = Unloading(files / "adapters")
     assert run(monkeypatch, speaker) == 0
     result = json.loads(Path("r.json").read_text())
+    assert result["data_digest"].keys() == {"text", "questions"}
     states = {entry["state"]: entry for entry in result["states"]}
     assert list(states) == [BEFORE, CONTROL, "adapter on", IN_TURN, IN_ONE_BATCH, AFTER]
     values = {what: entry["metrics"]["perplexity"]["value"] for what, entry in states.items()}
@@ -99,6 +103,69 @@ def test_base_that_is_changed_by_a_hair_ends_the_run(
     assert run(monkeypatch, Unloading(files / "adapters", leaks=1e-9)) == 1
     assert "6 of 6 log-probabilities differ from the base's, by up to 1.00e-09" in capsys.readouterr().err
     assert not Path("r.json").exists()
+
+
+class Crowded(Unloading):
+    """The base, too, says something else and finds a character 1/4 likely while other requests run beside it."""
+
+    def __init__(self, adapters: Path) -> None:
+        super().__init__(adapters)
+        self.running = 0
+
+    def surprise_of(self, adapter: str, before: str, character: str) -> float:
+        return math.log(0.25) if adapter == "base" and self.running > 1 else super().surprise_of(adapter, before, character)  # fmt: skip
+
+    def answer_of(self, request: ChatRequest) -> str:
+        return "It is Lima." if request.adapter == "base" and self.running > 1 else super().answer_of(request)
+
+    async def reply(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        async for event in self._beside_others(super().reply(request)):
+            yield event
+
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[StreamEvent]:
+        async for event in self._beside_others(super().complete(request)):
+            yield event
+
+    async def _beside_others(self, events: AsyncIterator[StreamEvent]) -> AsyncIterator[StreamEvent]:
+        self.running += 1
+        await asyncio.sleep(0)
+        found = [event async for event in events]
+        await asyncio.sleep(0)
+        self.running -= 1
+        for event in found:
+            yield event
+
+
+def test_adapter_that_is_on_is_held_against_the_base_that_was_asked_as_many_at_a_time(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Perplexity is 2 for the base alone, 4 for it among others, and 8 for the adapter, which is 4 more than that."""
+    assert run(monkeypatch, Crowded(files / "adapters")) == 0
+    states = {entry["state"]: entry for entry in json.loads(Path("r.json").read_text())["states"]}
+    assert states[CONTROL]["difference"]["perplexity"]["value"] == pytest.approx(2)
+    assert states[CONTROL]["different_answers"] == 2
+    assert states[ON]["difference"]["perplexity"]["value"] == pytest.approx(4)
+    assert states[ON]["largest_difference"] == pytest.approx(math.log(2))
+    assert {what: entry["against"] for what, entry in states.items()} == {
+        what: CONTROL if what == ON else BEFORE for what in states
+    }
+    assert states[IN_TURN]["different_logprobs"] == states[AFTER]["different_logprobs"] == 0
+
+
+def test_adapter_that_is_replaced_meanwhile_ends_the_run(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speaker = Unloading(files / "adapters")
+
+    def replacing(request: ChatRequest) -> str:
+        if request.adapter == "mood" and not Path("other").exists():
+            write_adapter(Path("other"), fill=0.25)
+            Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
+        return "positive"
+
+    speaker.answer = replacing
+    assert run(monkeypatch, speaker) == 1
+    assert "adapter 'mood' was replaced while it was measured" in capsys.readouterr().err
 
 
 def test_base_folder_is_served_on_its_own(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

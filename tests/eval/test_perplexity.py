@@ -17,6 +17,8 @@ from eval.session import measured_service
 from eval.tasks.perplexity import read_texts, run
 from tests import tiny
 from tests.eval.answers import part
+from tests.eval.speaker import Speaker
+from tests.fakes import write_adapter
 
 
 class Halver:
@@ -52,6 +54,15 @@ async def test_text_of_one_token_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text("fine\n\na\n")
     with pytest.raises(EvaluationError, match=r"t\.txt:3 has 1 tokens"):
         await run(Halver(), read_texts(str(path)), "base", 1)
+
+
+async def test_another_revision_of_the_adapter_may_not_answer(tmp_path: Path) -> None:
+    write_adapter(tmp_path / "mood")
+    speaker = Speaker(tmp_path)
+    texts = read_texts(None)[:2]
+    await run(speaker, texts, "mood", 1, {"mood": speaker.catalog.get("mood").digest})
+    with pytest.raises(EvaluationError, match="adapter 'mood' was replaced"):
+        await run(speaker, texts, "mood", 1, {"mood": "f" * 64})
 
 
 def test_lines_of_a_text_file_and_fields_of_json_lines_are_texts(tmp_path: Path) -> None:

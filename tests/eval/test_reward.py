@@ -13,6 +13,7 @@ from assistant.messages import BASE, Message
 from assistant.training.preference.data import Pair
 from eval import run as command
 from eval.metrics.bootstrap import measure, over_groups
+from eval.tasks import reward
 from eval.tasks.reward import judge, read_pairs, run
 from tests.fakes import fake_service
 from tests.test_best_of import write_reward
@@ -86,7 +87,7 @@ async def test_the_base_and_missing_data_are_refused():
     with pytest.raises(EvaluationError, match="give --adapter NAME"):
         await run(Longest(), PAIRS, BASE, seed=0)
     with pytest.raises(EvaluationError, match="needs --data"):
-        read_pairs(None, None, 0)
+        read_pairs(None)
 
 
 def test_the_command_scores_with_a_reward_adapter_and_writes_the_figures(tmp_path, monkeypatch, capsys):
@@ -105,6 +106,17 @@ def test_the_command_scores_with_a_reward_adapter_and_writes_the_figures(tmp_pat
     assert command.main([*options, "--out", str(tmp_path / "out.json")]) == 0
     result = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert result["metrics"]["accuracy"]["value"] == 0.75 and result["count"] == 4
+    assert len(result["data_digest"]) == 64
     assert "above_length" in capsys.readouterr().out
     assert command.main(["--task", "reward", "--adapter", "taste", "--out", str(tmp_path / "out.json")]) == 1
     assert "needs --data" in capsys.readouterr().err
+    judged = reward.run
+
+    async def replacing(*asked):
+        weights = tmp_path / "adapters" / "taste" / "adapter_model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1] + b"@")
+        return await judged(*asked)
+
+    monkeypatch.setattr(reward, "run", replacing)
+    assert command.main([*options, "--out", str(tmp_path / "other.json")]) == 1
+    assert "adapter 'taste' was replaced while it was measured" in capsys.readouterr().err

@@ -46,6 +46,7 @@ def test_rate_zero_is_the_clean_score_exactly_and_is_asked_once(speaker: Speaker
         assert points[0]["changed"] == 0
         assert points[0]["drop"]["accuracy"] == {"value": 0, "low": 0, "high": 0, "p": 1}
     assert len(speaker.chats) == 4 * (1 + 2)
+    assert len(result["data_digest"]) == 64
 
 
 def test_drop_is_the_mean_of_the_paired_differences(speaker: Speaker) -> None:
@@ -83,7 +84,7 @@ def test_drop_of_graded_scores() -> None:
     items = [Item(kind, record, "here") for record in records]
 
     def scored(*answers: str) -> Outcome:
-        return score(TASKS["qa"], items, [part(answer) for answer in answers])
+        return score(TASKS["qa"], items, [part(answer) for answer in answers], [1.0] * len(answers))
 
     at = point(0.1, items, items, scored("old mill", "in May two"), scored("mill two", "in May two"))
     assert at["drop"]["f1"].value == pytest.approx(0.25)

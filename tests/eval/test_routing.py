@@ -115,7 +115,7 @@ async def test_run_measures_the_test_half_and_prints_the_cards(
     rows = [{"text": "good evening!", "tasks": ["chat"], "split": split} for split in ("dev", "test")]
     path.write_text("\n".join(json.dumps(row) for row in rows))
     service = SimpleNamespace(catalog=SimpleNamespace(adapters=lambda: [MOOD]))
-    outcome = await routing.run(service, str(path), None)  # type: ignore[arg-type]
+    outcome = await routing.run(service, read_utterances(path, "test"))  # type: ignore[arg-type]
     assert len(outcome.examples) == 1
     assert outcome.config["cards"]["sentiment"] == "adapters/moody"
     printed = capsys.readouterr().out

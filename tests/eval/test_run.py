@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,10 @@ from assistant.messages import (
 )
 from assistant.training.data import Item
 from assistant.training.tasks.sentiment import REVIEW
-from eval import record
+from eval import ask, record
 from eval import run as command
 from eval.measure import Asked, choose_prompts, measure_task
+from eval.results import Result, check_same_examples, read_result
 from eval.run import main
 from eval.tasks.legal import LEGAL
 from eval.tasks.registry import TASKS
@@ -63,12 +65,12 @@ class Reader:
         asks = request.decoding.logprobs is not None
         part = Part(
             route=Route(adapter=request.adapter, confidence=1, reason="chosen by you", text=""),
-            digest=None,
+            digest=self.catalog.get(request.adapter).digest if self.catalog and request.adapter != "base" else None,
             decoding=request.decoding,
             text=text,
             finish_reason="stop",
             usage=Usage(prompt_tokens=9, completion_tokens=2),
-            timing=Timing(total=0.5),
+            timing=Timing(),
             scores=(TokenScore(token=text, token_id=1, logprob=-0.1),) if asks else (),
         )
         yield Done(turn_id="t", parts=(part,))
@@ -129,9 +131,12 @@ def test_the_commit_is_that_of_the_code_that_measured(
     assert json.loads((tmp_path / "r.json").read_text())["commit"] == "c0ffee"
 
 
-def test_cost_is_tokens_and_seconds_of_an_answer(service: Reader, tmp_path: Path) -> None:
-    """2 tokens in 0.5 s: 4 a second."""
-    main(["--task", "sentiment", "--data", "reviews.jsonl", "--out", "r.json"])
+def test_cost_is_tokens_and_seconds_of_an_answer(
+    service: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on by 0.5 s whenever it is read, so once for each answer. 2 tokens in 0.5 s: 4 a second."""
+    monkeypatch.setattr(ask, "perf_counter", count(0, 0.5).__next__)
+    main(["--task", "sentiment", "--data", "reviews.jsonl", "--concurrency", "1", "--out", "r.json"])
     cost = json.loads((tmp_path / "r.json").read_text())["cost"]
     assert {name: measure["value"] for name, measure in cost.items()} == {
         "tokens": 2,
@@ -188,6 +193,35 @@ def test_own_set_goes_by_its_place_in_the_project(service: Reader, tmp_path: Pat
     assert json.loads((tmp_path / "r.json").read_text())["data"] == "eval/tasks/data/sentiment.jsonl"
 
 
+def measured(data: str, *more: str) -> Result:
+    assert main(["--task", "sentiment", "--data", data, *more, "--out", "r.json"]) == 0
+    return read_result(Path("r.json"))
+
+
+def test_data_goes_by_its_content_wherever_it_lies(service: Reader, tmp_path: Path) -> None:
+    first = measured("reviews.jsonl")
+    Path("copy.jsonl").write_text(Path("reviews.jsonl").read_text())
+    assert measured("copy.jsonl", "--limit", "2")["data_digest"] == first["data_digest"]
+    Path("reviews.jsonl").write_text(Path("reviews.jsonl").read_text().replace("so good", "as good"))
+    assert measured("reviews.jsonl")["data_digest"] != first["data_digest"]
+
+
+def test_runs_on_a_file_that_was_changed_are_not_compared(service: Reader) -> None:
+    """The wrong label was mended: the examples have the same ids and inputs."""
+    first = measured("reviews.jsonl")
+    Path("reviews.jsonl").write_text(Path("reviews.jsonl").read_text().replace('"negative"', '"positive"'))
+    second = measured("reviews.jsonl")
+    with pytest.raises(EvaluationError, match=r"data_digest: reviews.jsonl held other records in each run"):
+        check_same_examples(first, second)
+    # An older result does not tell its digest; one that is older still does not tell what was expected either.
+    del first["data_digest"]
+    with pytest.raises(EvaluationError, match="of 1 'negative' and 'positive' were expected"):
+        check_same_examples(first, second)
+    for example in first["examples"]:
+        del example["expected"]
+    check_same_examples(first, second)
+
+
 async def test_requests_run_side_by_side_within_the_bound() -> None:
     reader = Reader()
     await measure_task(reader, SENTIMENT, items(*["good"] * 20), Asked("base", "prompt"), PLAIN, concurrency=5)
@@ -197,6 +231,25 @@ async def test_requests_run_side_by_side_within_the_bound() -> None:
 async def test_failed_request_ends_the_run_with_its_example() -> None:
     with pytest.raises(EvaluationError, match="example r0 of sentiment failed: queue_full"):
         await measure_task(Reader(fails=True), SENTIMENT, items("good"), Asked("base", "prompt"), PLAIN, 1)
+
+
+def test_adapter_that_is_replaced_meanwhile_ends_the_run(
+    service: Reader, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_adapter(Path("other"), fill=0.25)
+    reply = service.reply
+
+    async def replacing(request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        if len(service.seen) == 2:
+            Path("other/adapter_model.safetensors").replace("adapters/mood/adapter_model.safetensors")
+        async for event in reply(request):
+            yield event
+
+    monkeypatch.setattr(service, "reply", replacing)
+    told = ["--task", "sentiment", "--data", "reviews.jsonl", "--adapter", "mood", "--concurrency", "1"]
+    assert main([*told, "--out", "r.json"]) == 1
+    assert "adapter 'mood' was replaced while it was measured" in capsys.readouterr().err
+    assert not Path("r.json").exists()
 
 
 async def test_empty_run_is_an_error() -> None:
@@ -210,11 +263,26 @@ async def test_empty_run_is_an_error() -> None:
         ("--task sentiment --mode tuned", "card.json in its folder"),
         ("--task sentiment --limit 0", "--limit 0"),
         ("--task sentiment --concurrency 0", "--concurrency 0"),
+        (
+            "--task sentiment --concurrency 73",
+            "--concurrency 73: allowed are 1 to 72, as 8 requests run (SWAPBOARD_MAX_BATCH) and 64 wait",
+        ),
+        ("--task routing --concurrency 2", "routing has no requests at the same time; leave out --concurrency"),
+        ("--task retrieval --concurrency 8", "retrieval has no requests at the same time"),
+        ("--task reward --adapter mood --data r.jsonl --concurrency 8", "reward has no requests at the same time"),
+        ("--task sentiment --prompt one-word review", "--prompt one-word review: records of a kind are asked with one"),
+        ("--task sentiment --prompt sentiment=one-word sentiment=review", "are asked with one prompt"),
+        ("--task sentiment --prompt review sentiment=one-word", "are asked with one prompt"),
         ("--task sentiment --prompt shout", "allowed: one-word, review"),
         ("--task sentiment --prompt policy=quote", "no such records here; allowed: sentiment"),
         ("--task routing --adapter mood", "routing asks no adapter"),
         ("--task perplexity --mode prompt", "perplexity asks nothing"),
         ("--task routing --constraint span", "routing asks nothing"),
+        ("--task injection --data hub:x/y", "--data hub:x/y: injection reads no hub; allowed: a JSON lines file"),
+        ("--task reward --adapter mood --data hub:x/y", "reward reads no hub; allowed: a JSON lines file"),
+        ("--task routing --data hub:x/y", "routing reads no hub; allowed: a JSON lines file"),
+        ("--task retrieval --data hub:x/y", "retrieval reads no hub; allowed: a JSON lines file or a folder"),
+        ("--task compare --data hub:x/y", "compare reads no hub; allowed: a folder"),
         ("--task sentiment --adapter modo", "near matches: mood"),
         ("--task sentiment --data absent.jsonl", "absent.jsonl: cannot be read"),
     ],
@@ -234,6 +302,14 @@ def test_prompt_is_named_for_all_kinds_or_for_one() -> None:
         "policy": "turns-words",
         "plain-english": "turns",
     }
+
+
+def test_as_many_as_the_service_takes_in_may_be_asked_at_once(service: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWAPBOARD_MAX_BATCH", "2")
+    monkeypatch.setenv("SWAPBOARD_MAX_QUEUE", "1")
+    assert measured("reviews.jsonl", "--concurrency", "3")["config"]["concurrency"] == 3
+    assert service.most == 3
+    assert main(["--task", "sentiment", "--concurrency", "4", "--out", "r.json"]) == 1
 
 
 def test_prompt_of_an_adapter_is_the_plain_one_unless_told() -> None:

@@ -30,7 +30,7 @@ def scored(task: Task, *answered: tuple[Record, str]) -> Outcome:
         kind = task.trained.kind_of(record)
         assert kind is not None
         items.append(Item(kind, record, ""))
-    return score(task, items, [part(answer) for _, answer in answered])
+    return score(task, items, [part(answer) for _, answer in answered], [1.0] * len(items))
 
 
 def values(outcome: Outcome) -> dict[str, float]:
@@ -104,7 +104,7 @@ def test_right_answers_score_highest(task: Task) -> None:
         wanted = task.of(kind).scorer.judge(own[0].record, part("x"))["expected"]
         answers.update({id(own[0]): wanted if isinstance(wanted, str) else wanted[0]})
     chosen = [item for item in items if id(item) in answers]
-    found = values(score(task, chosen, [part(answers[id(item)]) for item in chosen]))
+    found = values(score(task, chosen, [part(answers[id(item)]) for item in chosen], [1.0] * len(chosen)))
     for name, value in found.items():
         metric = name.rpartition(".")[2]
         if metric in ("em", "raw_accuracy", "accuracy", "exact", "rouge_1", "rouge_l"):
@@ -204,12 +204,12 @@ def test_translation_is_scored_by_corpus_metrics_only() -> None:
 def test_cost_counts_tokens_and_seconds() -> None:
     """1 token in 2 s and 3 in 2 s: 2 tokens and 2 s on average, 4 tokens in 4 s."""
     items = SENTIMENT.load(None)[:2]
-    parts = [part("positive", seconds=2), part("positive", [("pos", 1), ("itive", 1), ("", 1)], seconds=2)]
-    cost = {name: measure.value for name, measure in score(SENTIMENT, items, parts).cost.items()}
+    parts = [part("positive"), part("positive", [("pos", 1), ("itive", 1), ("", 1)])]
+    cost = {name: measure.value for name, measure in score(SENTIMENT, items, parts, [2.0, 2.0]).cost.items()}
     assert cost == {"tokens": 2, "seconds": 2, "tokens_per_second": 1}
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
 def test_scoring_nothing_is_an_error(task: Task) -> None:
     with pytest.raises(EvaluationError):
-        score(task, [], [])
+        score(task, [], [], [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import datasets
 import pytest
 
 from assistant.errors import DataError
@@ -92,6 +93,53 @@ def test_blank_lines_do_not_shift_the_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "reviews.jsonl", GOOD, "", {"text": "x"})
     with pytest.raises(DataError, match=r"reviews\.jsonl:3"):
         read_items([path], SENTIMENT)
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ("hub:me/reviews", ("me/reviews", None, "test")),
+        ("hub:me/reviews@dev", ("me/reviews", None, "dev")),
+        ("hub:glue:sst2", ("glue", "sst2", "test")),
+        ("hub:glue:sst2@train[:10]", ("glue", "sst2", "train[:10]")),
+        ("sentiment=hub:glue:sst2@dev#1", ("glue", "sst2", "dev")),
+    ],
+)
+def test_dataset_of_the_hub_is_read_with_its_labels_by_name(
+    monkeypatch: pytest.MonkeyPatch, source: str, asked: tuple[str, str | None, str]
+) -> None:
+    """Rows are numbered from 1; a label that is not told, −1, stays a number, and is refused with its row."""
+    features = datasets.Features(
+        {"sentence": datasets.Value("string"), "label": datasets.ClassLabel(names=["negative", "positive"])}
+    )
+    rows = {"sentence": ["a fine film", "a dull one"], "label": [1, 0]}
+    loaded = []
+
+    def load_dataset(id: str, config: str | None, split: str) -> datasets.Dataset:
+        loaded.append((id, config, split))
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    items = read_items([source], SENTIMENT, "test")
+    assert loaded == [asked]
+    name = source.partition("=")[2] or source
+    place = name.partition("@")[0]
+    told = {(item.record["text"], item.record["label"], item.where) for item in items}
+    both = {("a fine film", "positive", f"{place}:1"), ("a dull one", "negative", f"{place}:2")}
+    assert told == both if "#" not in source else len(told) == 1 and told < both
+    rows["label"] = [1, -1]
+    with pytest.raises(DataError, match=f"{place}:2: label"):
+        read_items([source], SENTIMENT, "test")
+
+
+@pytest.mark.parametrize("error", [ValueError("Unknown split"), ConnectionError("no network")])
+def test_dataset_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def load_dataset(*given: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match=f"hub:glue:sst3: cannot be loaded: {error}"):
+        read_items(["hub:glue:sst3@dev"], SENTIMENT)
 
 
 def test_public_field_names_become_ours() -> None:

@@ -27,6 +27,7 @@ def test_file_has_figures_for_all_and_for_each_group(
         assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in group["metrics"].values())
     assert len(result["examples"]) == 12
     assert result["command"].startswith(f"python -m eval.bias --set {name}")
+    assert len(result["data_digest"]) == 64
 
 
 def test_unknown_adapter_is_refused(

@@ -106,6 +106,7 @@ def results() -> dict[str, dict[str, Any]]:
             ("another base", "whole", 33.3, None),
         )
     ]
+    states[1]["against"] = "base before, several at a time"
     states[2]["largest_difference"] = None
     states[2]["metrics"].pop("accuracy")
     groups = {"age": {"count": 3, "metrics": {"shared": figure(0.6667), "whole": figure(0.3334)}}}
@@ -152,6 +153,7 @@ def test_page_has_every_number(folder: Path, page: str) -> None:
             assert str(told) in text
     assert "207 of 210" in text
     assert "other tokens" in text
+    assert "from base before, several at a time" in text, "what an adapter that is on is held against"
 
 
 def test_html_is_one_file_that_fetches_nothing(folder: Path) -> None:
