@@ -26,7 +26,7 @@ from assistant.training.provenance import ROOT, commit, today
 from eval.command import write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
-from eval.corpus import contexts, load_corpus
+from eval.corpus import contexts, load_corpus, searching
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
 from eval.session import measured_service
@@ -178,6 +178,8 @@ async def _measure(settings: Settings, options: argparse.Namespace) -> dict[str,
             constraint=options.constraint,
         )
         everything = task.load(options.data)
+        if asked.mode == "rag":
+            everything = searching(task, everything)
         # Drawn at random: the head of a file is often of one kind.
         items = sample(everything, options.limit, options.seed)
         prompts = choose_prompts(task, items, asked, options.prompt)

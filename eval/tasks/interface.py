@@ -68,6 +68,11 @@ class Measured:
         return (*self.prompts, *tuned)
 
     @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Those in which these records can be asked."""
+        return tuple(dict.fromkeys(prompt.mode for prompt in self.all_prompts))
+
+    @property
     def decoding(self) -> Decoding:
         """How the base is asked; an adapter is asked with the decoding of its card."""
         return Decoding(temperature=0, max_tokens=self.max_tokens, repetition_penalty=self.repetition_penalty)
@@ -79,8 +84,9 @@ class Measured:
             if name in (None, prompt.name):
                 return prompt
         if not fitting:
-            modes = ", ".join(dict.fromkeys(prompt.mode for prompt in self.all_prompts))
-            raise EvaluationError(f"{self.kind.name} records are not asked in mode {mode}; allowed: {modes}")
+            raise EvaluationError(
+                f"{self.kind.name} records are not asked in mode {mode}; allowed: {', '.join(self.modes)}"
+            )
         known = ", ".join(prompt.name for prompt in fitting)
         raise EvaluationError(f"no prompt {name!r} for {self.kind.name} in mode {mode}; allowed: {known}")
 
