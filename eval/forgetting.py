@@ -30,6 +30,7 @@ from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, D
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.data import sample
+from assistant.training.tasks.task import words_missing
 from eval.ask import ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
@@ -37,6 +38,7 @@ from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.session import measured_service
 from eval.tasks.perplexity import read_texts, scored
+from eval.tasks.scorers import accepted_missing
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
             raise EvaluationError(f"--base-folder {folder}: no such folder")
     abilities = Abilities(
         tuple(item.record for item in sample(read_texts(options.text), options.limit, options.seed)),
-        tuple(sample(read_rows(options.questions, ("id", "question", "accepted")), options.limit, options.seed)),
+        tuple(sample(read_questions(options.questions), options.limit, options.seed)),
     )
     async with measured_service(settings) as service:
         about = described(service, BASE)
@@ -140,6 +142,15 @@ async def measure_all(options: argparse.Namespace) -> Result:
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "states": states,
     }
+
+
+def read_questions(path: Path) -> list[dict[str, Any]]:
+    """Questions with their accepted answers. Raises DataError; names file and line."""
+    return read_rows(
+        path,
+        ("id", "question", "accepted"),
+        lambda row: words_missing(row, "question") or accepted_missing(row, "accepted"),
+    )
 
 
 async def _adapter_states(

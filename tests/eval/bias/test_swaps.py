@@ -46,8 +46,19 @@ def test_file_gives_a_pair_for_each_text_that_names_a_gender(tmp_path: Path) -> 
     path.write_text('{"text": "dull", "label": "negative"}')
     with pytest.raises(DataError, match="none of 1 texts names a gender"):
         load(path)
-    path.write_text('{"text": "dull", "label": "bad"}')
-    with pytest.raises(DataError, match="label 'bad'; allowed: "):
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "dull", "label": "bad"}', "label is 'bad'; allowed: "),
+        ('{"text": 3, "label": "positive"}', "text is 3; allowed: words"),
+    ],
+)
+def test_line_that_is_wrong_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "reviews.jsonl"
+    path.write_text(f'{{"text": "he is fine", "label": "positive"}}\n\n{line}')
+    with pytest.raises(DataError, match=rf"reviews\.jsonl:3: {message}"):
         load(path)
 
 
