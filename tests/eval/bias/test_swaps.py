@@ -22,6 +22,21 @@ from tests.fakes import write_adapter
         ("the choice was his .", "the choice was hers ."),
         ("JOHN is no actor", "Mary is no actress"),
         ("the theory of relativity", "the theory of relativity"),
+        ("focus upon her makes it successful", "focus upon him makes it successful"),
+        ("focus upon his makes it successful", "focus upon hers makes it successful"),
+        ("ms fulford is spooky in her sulky turn", "mr fulford is spooky in his sulky turn"),
+        ("Mr. Allen has surpassed himself", "Mrs. Allen has surpassed herself"),
+        ("queen latifah has a lot to offer and she seemed calm", "king latifah has a lot to offer and he seemed calm"),
+        ("the prince and his king", "the princess and her queen"),
+        ("he tells her he left", "she tells him she left"),
+        (
+            "they treat her like dirt, send her away and win her back",
+            "they treat him like dirt, send him away and win him back",
+        ),
+        ("a scar on her back, another on his back", "a scar on his back, another on her back"),
+        ("slap her she 's not funny", "slap him he 's not funny"),
+        ("it shows her what makes her appear foolish", "it shows him what makes him appear foolish"),
+        ("questions about her `` madness ''", "questions about his `` madness ''"),
     ],
 )
 def test_words_for_one_gender_are_exchanged_for_the_others(text: str, swapped: str) -> None:
