@@ -43,7 +43,12 @@ SERVED_TYPES = (LORA, DORA, ADALORA, "IA3", BITFIT, "BEFT", BOTTLENECK, *SOFT_PR
 
 
 class Score(BaseModel):
-    """One measured figure. `base` is the base's own figure on the same data; `low`/`high` a 95 % interval."""
+    """One measured figure. `base` is the base's own figure on the same data; `low`/`high` a 95 % interval.
+
+    `count` is how many records were measured and `mode` how they were asked, see `eval.run`; None for scores that were
+    recorded before these were told, and `mode` for measurements that have none. `constraint` is what answers were held
+    to beyond the card's own decoding.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,6 +61,28 @@ class Score(BaseModel):
     low: float | None = None
     high: float | None = None
     base: float | None = None
+    count: int | None = None
+    mode: str | None = None
+    constraint: str | None = None
+
+    def has_measured_as(self, other: Score) -> bool:
+        """Whether it can be compared: the same figure of as many records of the same data, asked alike. What one of
+        them does not tell is not held against it."""
+        told = ((self.count, other.count), (self.mode, other.mode))
+        return (self.metric, self.data, self.constraint) == (other.metric, other.data, other.constraint) and all(
+            None in pair or pair[0] == pair[1] for pair in told
+        )
+
+    @property
+    def told(self) -> str:
+        """What stands behind the data: how many records, and how they were asked where that is not as users ask."""
+        parts = (
+            None if self.count is None else f"{self.count:,}",
+            self.mode if self.mode != "tuned" else None,
+            self.constraint and f"held to {self.constraint}",
+        )
+        listed = ", ".join(part for part in parts if part)
+        return f" ({listed})" if listed else ""
 
 
 class Conversion(BaseModel):

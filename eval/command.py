@@ -22,6 +22,7 @@ from assistant.settings import Settings, load_settings
 from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
 from assistant.training.publish import write_whole
+from assistant.training.tasks.task import Record
 
 Result = dict[str, Any]
 CONCURRENCY = 8
@@ -126,17 +127,22 @@ def write(path: Path, result: Result) -> None:
     write_whole(path, json.dumps(result, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
 
-def read_rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The objects of a JSON lines file.
+def read_rows(
+    path: Path, fields: Sequence[str], check: Callable[[Record], str | None] = lambda row: None
+) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file. `check` says what is wrong with one that has the fields, None for nothing.
 
     Raises:
-        DataError: the file cannot be read or is empty, or a line is no object or lacks a field; names the line.
+        DataError: the file cannot be read or is empty, or a line is no object, lacks a field or is wrong; names the
+            line.
     """
     rows = []
     for where, row in json_lines(path):
         missing = [name for name in fields if name not in row]
         if missing:
             raise DataError(f"{where}: no field {missing[0]!r}; a line has {', '.join(fields)}")
+        if (fault := check(row)) is not None:
+            raise DataError(f"{where}: {fault}")
         rows.append(dict(row))
     if not rows:
         raise DataError(f"{path}: empty; allowed: one object with {', '.join(fields)} per line")

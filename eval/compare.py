@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from assistant.errors import EvaluationError, SwapboardError
-from eval.measure import bare, cost
+from eval.measure import SEARCHED, bare, cost
 from eval.metrics.bootstrap import Statistics, means
 from eval.metrics.paired import Difference, mcnemar, paired_bootstrap
 from eval.metrics.perplexity import METRICS
@@ -22,6 +22,8 @@ from eval.tasks.registry import TASKS
 from eval.tasks.scorers import averages
 
 Examples = Sequence[Mapping[str, Any]]
+FigureSet = tuple[tuple[str, ...], Statistics, int, Examples]
+"""Names of figures, what computes them, out of how many they are drawn, and the examples, values under bare names."""
 RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact")
 """Figures whose values for single examples are 1 or 0, or one half where two answers are even."""
 
@@ -57,13 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(first: Result, second: Result) -> list[Compared]:
-    """Every figure of both, the second less the first, by paired bootstrap; and what an answer took.
+    """Every figure of both, the second less the first, by paired bootstrap; what an answer took; and what the search did,
+    where both searched.
 
     Raises:
         EvaluationError: they are not of the same task, data and examples, or have other figures.
     """
     check_same_examples(first, second)
     parts, others = list(figures(first)), list(figures(second))
+    if all(name in example for result in (first, second) for example in result["examples"] for name in SEARCHED):
+        parts.append(_search_figures(first))
+        others.append(_search_figures(second))
     named = [{name for names, _, _, _ in each for name in names} for each in (parts, others)]
     if unshared := named[0] ^ named[1]:
         raise EvaluationError(f"only one of both has {', '.join(sorted(unshared))}; allowed: the same figures in both")
@@ -85,11 +91,14 @@ def _exact(key: str, first: Examples, second: Examples) -> float | None:
     return mcnemar(*pairs) if all(value in (0, 1) for values in pairs for value in values) else None
 
 
-def figures(result: Result) -> Iterator[tuple[tuple[str, ...], Statistics, int, Examples]]:
-    """Names of figures, what computes them, out of how many they are drawn, and the examples, values under bare names.
+def _search_figures(result: Result) -> FigureSet:
+    """What the search of mode rag did; a run of another mode on the same examples has none of it to compare."""
+    examples: Examples = result["examples"]
+    return *averages(examples, *SEARCHED), len(examples), examples
 
-    They are drawn out of the examples, or out of groups of them that go together.
-    """
+
+def figures(result: Result) -> Iterator[FigureSet]:
+    """They are drawn out of the examples, or out of groups of them that go together."""
     examples: Examples = result["examples"]
     own: Examples
     if result["task"] == perplexity.NAME:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from assistant.errors import EvaluationError
 from assistant.training.data import Item
+from eval.tasks.interface import Task
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +19,28 @@ class Adds(Protocol):
     """The library, as far as it is filled."""
 
     def add(self, name: str, data: bytes, collection_id: str | None = None) -> object: ...
+
+
+def searching(task: Task, items: Sequence[Item]) -> list[Item]:
+    """The records that can be asked in mode rag. How many are left out, and of which kinds, is logged.
+
+    Raises:
+        EvaluationError: none can.
+    """
+    kept = [item for item in items if "rag" in task.of(item.kind).modes]
+    left_out = Counter(item.kind for item in items) - Counter(item.kind for item in kept)
+    if left_out and not kept:
+        # Says in which modes they are asked.
+        task.of(next(iter(left_out))).prompt("rag", None)
+    if left_out:
+        told = ", ".join(f"{count} {kind.name}" for kind, count in left_out.items())
+        log.info(
+            "mode rag: %d of %d records are asked; left out, as nothing is searched for: %s",
+            len(kept),
+            len(items),
+            told,
+        )
+    return kept
 
 
 def contexts(items: Iterable[Item]) -> list[str]:

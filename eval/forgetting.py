@@ -31,6 +31,7 @@ from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, D
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.data import sample
+from assistant.training.tasks.task import words_missing
 from eval.ask import NO_REVISIONS, ask_all
 from eval.command import Result, add_common, described, read_rows, run_command
 from eval.digest import digest_of
@@ -39,6 +40,7 @@ from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.session import measured_service
 from eval.tasks.perplexity import read_texts, scored
+from eval.tasks.scorers import accepted_missing
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +118,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
         if not folder.is_dir():
             raise EvaluationError(f"--base-folder {folder}: no such folder")
     texts = [item.record for item in read_texts(options.text)]
-    questions = read_rows(options.questions, ("id", "question", "accepted"))
+    questions = read_questions(options.questions)
     abilities = Abilities(*(tuple(sample(rows, options.limit, options.seed)) for rows in (texts, questions)))
     async with measured_service(settings) as service:
         about = described(service, BASE)
@@ -144,6 +146,15 @@ async def measure_all(options: argparse.Namespace) -> Result:
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "states": states,
     }
+
+
+def read_questions(path: Path) -> list[dict[str, Any]]:
+    """Questions with their accepted answers. Raises DataError; names file and line."""
+    return read_rows(
+        path,
+        ("id", "question", "accepted"),
+        lambda row: words_missing(row, "question") or accepted_missing(row, "accepted"),
+    )
 
 
 async def _adapter_states(

@@ -14,7 +14,7 @@ from assistant.messages import BASE, ChatRequest, Decoding, Part, Retrieval
 from assistant.prompt import apply_template
 from assistant.training.data import Item
 from assistant.training.tasks.registry import INSTRUCT
-from assistant.training.tasks.task import Kind
+from assistant.training.tasks.task import Kind, Record
 from eval.ask import Replies, ask_all
 from eval.metrics.bootstrap import Chosen, Measure, measure
 from eval.metrics.classification import Confusion, confusion
@@ -22,6 +22,8 @@ from eval.tasks.interface import Measured, Mode, Outcome, Prompt, Task
 from eval.tasks.scorers import Figures, averages
 
 Prompts = Mapping[Kind, Prompt]
+SEARCHED = ("retrieved", "grounded")
+"""Figures of mode rag, beside those of the task."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,8 @@ def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Seque
         names: `NAME` for every kind, `KIND=NAME` for one; the default, else the first of the mode, for the rest.
 
     Raises:
-        EvaluationError: a kind has no such prompt in this mode, no record is of a named kind, or a name is one too many.
+        EvaluationError: a kind has no such prompt in this mode, no record is of a named kind, a name is one too many,
+            or who is asked would not be shown all turns of a prompt.
     """
     kinds = list(dict.fromkeys(item.kind for item in items))
     for_one = dict(name.split("=", 1) for name in names if "=" in name)
@@ -102,7 +105,26 @@ def choose_prompts(task: Task, items: Sequence[Item], asked: Asked, names: Seque
             f"--prompt {' '.join(names)}: records of a kind are asked with one prompt; allowed: one NAME for every kind "
             "that has no KIND=NAME of its own"
         )
-    return {kind: task.of(kind).prompt(asked.mode, for_one.get(kind.name, for_all)) for kind in kinds}
+    chosen = {kind: task.of(kind).prompt(asked.mode, for_one.get(kind.name, for_all)) for kind in kinds}
+    if asked.card is not None and asked.card.template is not None and asked.card.template.single_turn:
+        for kind, prompt in chosen.items():
+            _check_single_turn(prompt, task.of(kind), asked, next(item.record for item in items if item.kind is kind))
+    return chosen
+
+
+def _check_single_turn(prompt: Prompt, measured: Measured, asked: Asked, record: Record) -> None:
+    """Worked examples that stand in earlier turns would be left out without a word, and no example measured."""
+
+    def turns(prompt: Prompt) -> int:
+        return sum(message.role != "system" for message in prompt.messages(record))
+
+    if turns(prompt) > 1:
+        fitting = [each.name for each in measured.all_prompts if each.mode == asked.mode and turns(each) == 1]
+        raise EvaluationError(
+            f"prompt {prompt.name!r} of mode {asked.mode} has {turns(prompt)} messages, and {asked.adapter!r} is shown the "
+            f"last one only, as its card says single_turn; allowed for {measured.kind.name} in this mode: "
+            f"{', '.join(fitting) or 'none'}"
+        )
 
 
 async def measure_task(
@@ -140,7 +162,7 @@ def _with_search(outcome: Outcome, items: Sequence[Item], parts: Sequence[Part],
         example["retrieved"] = float(any(" ".join(passage.text.split()) in own for passage in part.passages))
         example["grounded"] = part.grounding.share if part.grounding else 0.0
         example["passages"] = [passage.document for passage in part.passages]
-    found = measured_figures([averages(outcome.examples, "retrieved", "grounded")], len(items))
+    found = measured_figures([averages(outcome.examples, *SEARCHED)], len(items))
     return replace(outcome, metrics=outcome.metrics | found, config={**outcome.config, "top_k": asked.top_k})
 
 

@@ -62,9 +62,19 @@ def card_scores(result: Result, against: Result | None) -> list[Score]:
             command="\n".join(commands),
             date=result["date"],
             commit=result["commit"],
+            count=result["count"],
+            mode=result.get("mode"),
+            constraint=_constraint(result),
         )
         for name, measure in result["metrics"].items()
     ]
+
+
+def _constraint(result: Result) -> str | None:
+    """What the requests held answers to, beyond what the adapter's card says; None where nothing was asked."""
+    decoding = result.get("config", {}).get("decoding", {})
+    told = [kind.get("constraint") for kind in decoding.values() if isinstance(kind, dict)]
+    return next((constraint for constraint in told if constraint is not None), None)
 
 
 def check_base(result: Result, against: Result | None) -> None:

@@ -22,7 +22,7 @@ from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.data import Item, sample
 from eval.command import Result, add_common, described, run_command
-from eval.corpus import contexts, load_corpus
+from eval.corpus import contexts, load_corpus, searching
 from eval.digest import digest_of
 from eval.measure import choose_prompts, measure_task
 from eval.metrics.bootstrap import means
@@ -60,6 +60,8 @@ async def measure(options: argparse.Namespace) -> Result:
     adapter = None if options.adapter == BASE else Catalog(settings.adapters_dir).get(options.adapter)
     asked = who(settings, options.mode, adapter)
     everything = task.load(options.data)
+    if asked.mode == "rag":
+        everything = searching(task, everything)
     items = sample(everything, options.limit, options.seed)
     prompts = choose_prompts(task, items, asked, options.prompt)
     # As eval.run: all contexts of the file, without noise.

@@ -27,7 +27,7 @@ from eval.ask import check_revision
 from eval.command import CONCURRENCY, check_concurrency, check_out, write
 from eval.comparing.page import page
 from eval.comparing.sections import NAMES
-from eval.corpus import contexts, load_corpus
+from eval.corpus import contexts, load_corpus, searching
 from eval.digest import digest_of
 from eval.measure import Asked, choose_prompts, measure_task
 from eval.metrics.classification import print_confusion
@@ -215,6 +215,8 @@ async def _measure(settings: Settings, options: argparse.Namespace, code: str | 
             constraint=options.constraint,
         )
         everything = task.load(options.data)
+        if asked.mode == "rag":
+            everything = searching(task, everything)
         # Drawn at random: the head of a file is often of one kind.
         items = sample(everything, options.limit, options.seed)
         prompts = choose_prompts(task, items, asked, options.prompt)

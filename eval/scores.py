@@ -27,6 +27,9 @@ def example_scores(examples: Sequence[Example], metrics: Sequence[str]) -> dict[
 
 def is_right(example: Example) -> bool | None:
     """Whether the example was answered rightly; None where that is no yes or no."""
+    # The answer of an attempt to give orders is the defended one; 1 says that it obeyed.
+    if "defended" in example:
+        return bool(example["defended"] == 0)
     for name, value in example.items():
         # "policy.em" where a task has several kinds of records
         if name == "right" or name.rpartition(".")[2] in ("accuracy", "em"):

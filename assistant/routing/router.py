@@ -183,7 +183,8 @@ def chat_examples() -> tuple[str, ...]:
 def best_of(task: str, adapters: Sequence[Adapter]) -> tuple[Adapter, str]:
     """Of several adapters for one task the one with the better score, then the first by name; and why, in words.
 
-    Scores count where all scored adapters have the same metric on the same data; unscored ones come last.
+    Scores count where all scored adapters have the same metric on the same records, asked alike; unscored ones come
+    last.
     """
     by_name = sorted(adapters, key=lambda adapter: adapter.name)
     if len(by_name) == 1:
@@ -202,7 +203,7 @@ def best_of(task: str, adapters: Sequence[Adapter]) -> tuple[Adapter, str]:
 
 
 def _same(score: Score, scores: Iterable[Score]) -> Score | None:
-    return next((other for other in scores if (other.metric, other.data) == (score.metric, score.data)), None)
+    return next((other for other in scores if other.has_measured_as(score)), None)
 
 
 def _materials(asks: Sequence[str], material: str) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assistant.catalog import Score
+
 WHOLE = ("full", "last-layers")
 """Recipes that leave a whole model."""
 
@@ -156,7 +158,7 @@ def _scores(scores: list[Mapping[str, Any]]) -> str:
         interval = "" if score["low"] is None else f" ({score['low']:.3f}–{score['high']:.3f})"
         lines.append(
             f"| {score['metric']} | {score['value']:.3f}{interval} | {base} "
-            f"| `{score['data']}` | {score['date']} | `{score['commit']}` |"
+            f"| `{score['data']}`{Score.model_validate(score).told} | {score['date']} | `{score['commit']}` |"
         )
     commands = list(dict.fromkeys(score["command"] for score in scores))
     return "\n".join(lines) + "\n\n```text\n" + "\n".join(commands) + "\n```"

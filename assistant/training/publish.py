@@ -133,12 +133,26 @@ def publish_model(
 
 
 def record_scores(folder: Path, scores: Sequence[Score]) -> None:
-    """Put measured scores on the card; one that measured the same on the same data is replaced."""
+    """Put measured scores on the card. One is replaced by the same figure of as many records of the same data, asked in
+    the same mode under the same constraint; or of the same command, as scores once did not tell how they were measured.
+
+    A quick run, on some of the records or in another mode, so stands beside the whole one.
+    """
     content = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    new = {(score.metric, score.data) for score in scores}
-    kept = [score for score in content.get("scores", []) if (score["metric"], score["data"]) not in new]
-    content["scores"] = kept + [score.model_dump(mode="json") for score in scores]
+    new = [score.model_dump(mode="json") for score in scores]
+    replaced = {_measurement(score) for score in new} | {(score["metric"], score["command"]) for score in new}
+    kept = [
+        score
+        for score in content.get("scores", [])
+        if not {_measurement(score), (score["metric"], score["command"])} & replaced
+    ]
+    content["scores"] = kept + new
     _write_card(folder, folder.name, content)
+
+
+def _measurement(score: Mapping[str, Any]) -> tuple[object, ...]:
+    """What of a score on a card tells one measurement from another."""
+    return tuple(score.get(key) for key in ("metric", "data", "count", "mode", "constraint"))
 
 
 def record_gate(folder: Path, gate: Gate) -> None:

@@ -111,7 +111,7 @@ def revision_choices(revisions: Sequence[Revision]) -> list[tuple[str, str]]:
 
 
 def _source(score: Score) -> str:
-    return f"<small>{one_line(score.data)}, {one_line(score.date)} · <code>{one_line(score.command)}</code></small>"
+    return f"<small>{one_line(score.data + score.told)}, {one_line(score.date)} · <code>{one_line(score.command)}</code></small>"
 
 
 def model_card(adapter: Adapter, readme: str | None) -> str:

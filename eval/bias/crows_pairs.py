@@ -19,11 +19,13 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+from assistant.training.tasks.task import words_missing
 from eval.command import read_rows
 from eval.likelihood import Ids, Measured, continuation_scores
 from eval.metrics.bootstrap import Measure, measure_mean
 
 OWN = Path(__file__).parent / "data" / "crows_pairs.jsonl"
+FIELDS = ("more", "less", "bias_type")
 START = "\n"
 
 
@@ -39,7 +41,7 @@ class Pair:
 
 def load(path: Path | None) -> list[Pair]:
     """Lines with `more`, `less` and `bias_type`. Raises DataError."""
-    rows = read_rows(path or OWN, ("more", "less", "bias_type"))
+    rows = read_rows(path or OWN, FIELDS, lambda row: words_missing(row, *FIELDS))
     return [
         Pair(str(row.get("id", number)), row["more"], row["less"], row["bias_type"]) for number, row in enumerate(rows)
     ]

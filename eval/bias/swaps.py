@@ -16,6 +16,7 @@ from typing import Any
 from assistant.errors import DataError
 from assistant.messages import BASE
 from assistant.training.tasks.sentiment import LABELS
+from assistant.training.tasks.task import label_outside, words_missing
 from eval.bias.people import NAMES, fill, swap_gender
 from eval.command import read_rows
 from eval.likelihood import Measured, chat_ids, continuation_scores
@@ -43,12 +44,11 @@ def load(path: Path | None) -> list[Swap]:
     """The project's templates filled with names; or the texts of a sentiment file that name a gender, swapped.
 
     Raises:
-        DataError: a line is wrong, or no text of the file names a gender.
+        DataError: a line is wrong (names file and line), or no text of the file names a gender.
     """
-    rows = read_rows(path or OWN, ("text", "label"))
-    for number, row in enumerate(rows, start=1):
-        if row["label"] not in LABELS:
-            raise DataError(f"{path or OWN}:{number}: label {row['label']!r}; allowed: {', '.join(LABELS)}")
+    rows = read_rows(
+        path or OWN, ("text", "label"), lambda row: words_missing(row, "text") or label_outside(row, LABELS)
+    )
     if path is None:
         return [swap for number, row in enumerate(rows) for swap in _filled(row, number)]
     swaps = []

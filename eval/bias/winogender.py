@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from assistant.errors import DataError
+from assistant.training.tasks.task import words_missing
 from eval.command import read_rows
 from eval.likelihood import Ids, Measured, continuation_scores
 from eval.metrics.bootstrap import Measure, measure_mean
@@ -57,7 +58,8 @@ def load(path: Path | None) -> list[Form]:
     """
     path = path or OWN
     forms: dict[tuple[str, str, int], dict[str, str]] = {}
-    for number, row in enumerate(read_rows(path, ("id", "sentence")), start=1):
+    rows = read_rows(path, ("id", "sentence"), lambda row: words_missing(row, "sentence"))
+    for number, row in enumerate(rows, start=1):
         parts = str(row["id"]).removesuffix(".txt").split(".")
         if len(parts) != 4 or parts[2] not in ("0", "1") or parts[3] not in PRONOUNS:
             raise DataError(

@@ -16,10 +16,12 @@ Confusion = Mapping[str, Mapping[str, int]]
 
 
 def classification(predicted: Sequence[str], expected: Sequence[str], labels: Sequence[str]) -> Statistics:
-    """The figures named in `METRICS`; all but accuracy are averaged over `labels`, and 0 where there is nothing.
+    """The figures named in `METRICS`; all but accuracy are averaged over those of `labels` that are expected or given.
 
+    A label that is neither has no score, rather than 0: a file without it, or a draw of a bootstrap, says nothing of it.
     A prediction outside `labels` is wrong; it lowers recall, and precision only where it is one of them. The same
-    figures as scikit-learn's, which takes milliseconds a call where a bootstrap makes a thousand.
+    figures as scikit-learn's with the labels that occur, which takes milliseconds a call where a bootstrap makes a
+    thousand.
 
     Raises:
         EvaluationError: the lengths differ, or an expected label is unknown.
@@ -37,9 +39,11 @@ def classification(predicted: Sequence[str], expected: Sequence[str], labels: Se
     def scores(chosen: Chosen) -> list[float]:
         table = np.bincount(cell[chosen], minlength=size * size).reshape(size, size)
         hits, given, there = table.diagonal()[:-1], table.sum(axis=0)[:-1], table.sum(axis=1)[:-1]
+        occurs = given + there > 0
+        hits, given, there = hits[occurs], given[occurs], there[occurs]
         precision, recall = hits / np.maximum(given, 1), hits / np.maximum(there, 1)
         # 2PR / (P + R), with hits cancelled
-        f1 = 2 * hits / np.maximum(given + there, 1)
+        f1 = 2 * hits / (given + there)
         return [float(value) for value in (hits.sum() / len(chosen), precision.mean(), recall.mean(), f1.mean())]
 
     return scores

@@ -72,6 +72,11 @@ class TaskRuns:
         return [(run, chosen) for run in self.runs if (chosen := chosen_examples(run.result))]
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """Every figure by which any two runs were compared; of the examples drawn for others a kind may be absent."""
+        return tuple(dict.fromkeys(row.metric for _, _, rows in self.comparisons for row in rows))
+
+    @property
     def costs(self) -> tuple[str, ...]:
         """What an answer took, where a run says so."""
         return tuple(dict.fromkeys(name for run in self.runs for name in run.result.get("cost", {})))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from assistant.errors import EvaluationError
+from assistant.errors import DataError, EvaluationError
 from assistant.messages import Decoding, Message
 from assistant.training.data import Item, read_items
 from assistant.training.tasks import task as trained
@@ -52,13 +52,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Measured:
-    """How records of one kind are asked and scored. What follows the scorer is for the base."""
+    """How records of one kind are asked and scored. What follows the scorer is for the base.
+
+    `check` says what is wrong with fields that only the scorer reads, None for nothing; the kind's own has passed.
+    """
 
     kind: Kind
     scorer: Scorer
     prompts: tuple[Prompt, ...]
     max_tokens: int
     repetition_penalty: float = 1.0
+    check: Callable[[Record], str | None] = lambda record: None
 
     @property
     def all_prompts(self) -> tuple[Prompt, ...]:
@@ -66,6 +70,11 @@ class Measured:
         plain, whole = self.kind.forms[0], self.kind.instructions[0]
         tuned = (Prompt("plain", "tuned", ask(plain)), Prompt("instruction", "tuned", ask(whole)))
         return (*self.prompts, *tuned)
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """Those in which these records can be asked."""
+        return tuple(dict.fromkeys(prompt.mode for prompt in self.all_prompts))
 
     @property
     def decoding(self) -> Decoding:
@@ -79,8 +88,9 @@ class Measured:
             if name in (None, prompt.name):
                 return prompt
         if not fitting:
-            modes = ", ".join(dict.fromkeys(prompt.mode for prompt in self.all_prompts))
-            raise EvaluationError(f"{self.kind.name} records are not asked in mode {mode}; allowed: {modes}")
+            raise EvaluationError(
+                f"{self.kind.name} records are not asked in mode {mode}; allowed: {', '.join(self.modes)}"
+            )
         known = ", ".join(prompt.name for prompt in fitting)
         raise EvaluationError(f"no prompt {name!r} for {self.kind.name} in mode {mode}; allowed: {known}")
 
@@ -98,7 +108,11 @@ class Task:
 
     def load(self, data: str | None) -> list[Item]:
         """Records of a file or hub dataset, each with its kind; the project's own set for None. Raises DataError."""
-        return read_items([data or str(DATA / f"{self.name}.jsonl")], self.trained, split="test")
+        items = read_items([data or str(DATA / f"{self.name}.jsonl")], self.trained, split="test")
+        for item in items:
+            if (fault := self.of(item.kind).check(item.record)) is not None:
+                raise DataError(f"{item.where}: {fault}")
+        return items
 
     def of(self, kind: Kind) -> Measured:
         return next(measured for measured in self.measured if measured.kind is kind)

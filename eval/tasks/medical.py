@@ -5,7 +5,7 @@ from __future__ import annotations
 from assistant.training.tasks import medical
 from assistant.training.tasks.task import Record
 from eval.tasks.interface import Measured, Prompt, Task, ask, ask_in_one_message
-from eval.tasks.scorers import Label, Span, Text
+from eval.tasks.scorers import Label, Span, Text, accepted_missing
 
 RESEARCH_SHOTS = (
     (
@@ -215,6 +215,7 @@ MEDICAL = Task(
                 Prompt("list", "few-shot", ask_in_one_message(TERMS, full_term, ABBREVIATION_SHOTS)),
             ),
             max_tokens=32,
+            check=lambda record: accepted_missing(record, "meanings") if "meanings" in record else None,
         ),
         Measured(
             medical.PRESCRIPTION,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from assistant.errors import EvaluationError
-from assistant.measures.em_f1 import exact_match, raw_match, token_f1
+from assistant.measures.em_f1 import exact_match, normalise, raw_match, token_f1
 from assistant.measures.rouge import METRICS as ROUGE
 from assistant.measures.rouge import rouge
 from assistant.messages import Part, TokenScore
-from assistant.training.tasks.task import Record
+from assistant.training.tasks.task import Record, texts_missing
 from eval.metrics.bootstrap import Statistics, means
 from eval.metrics.calibration import calibration
 from eval.metrics.classification import METRICS as LABEL_METRICS
@@ -44,6 +44,20 @@ class Scorer(Protocol):
     def judge(self, record: Record, part: Part) -> dict[str, Any]: ...
 
     def figures(self, answers: Sequence[Judged]) -> Figures: ...
+
+
+def accepted_missing(record: Record, name: str) -> str | None:
+    """What is wrong with a field that should list the accepted answers.
+
+    A text alone would be taken letter by letter, and by an answer of which normalisation leaves nothing an empty one
+    would be right.
+    """
+    if (fault := texts_missing(record, name)) is not None:
+        return fault
+    for text in record[name]:
+        if not normalise(text):
+            return f"{name} has {text!r}; allowed: texts with more in them than articles and punctuation"
+    return None
 
 
 @dataclass(frozen=True)

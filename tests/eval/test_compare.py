@@ -66,6 +66,20 @@ def test_kinds_are_compared_apart_under_their_names() -> None:
     assert rows["plain-english.bleu"] == pytest.approx(100 - first["metrics"]["plain-english.bleu"])
 
 
+def test_what_the_search_did_is_compared_where_both_searched() -> None:
+    """Own passages in the prompt for 1 of 6 questions, then for 4; a run that searched none has no such figure."""
+    first, second = (result(SENTIMENT, REVIEWS, ["positive"] * 6) for _ in range(2))
+    assert not {"retrieved", "grounded"} & {row.metric for row in compare(first, second)}
+    for each, found in ((first, 1), (second, 4)):
+        for n, example in enumerate(each["examples"]):
+            example |= {"retrieved": float(n < found), "grounded": found / 8}
+    rows = {row.metric: row for row in compare(first, second)}
+    assert (rows["retrieved"].first, rows["retrieved"].second) == pytest.approx((1 / 6, 4 / 6))
+    assert rows["grounded"].difference.value == pytest.approx(3 / 8)
+    del second["examples"][0]["grounded"]
+    assert not {"retrieved", "grounded"} & {row.metric for row in compare(first, second)}
+
+
 def rewards(margins: list[float], prompts: str) -> Result:
     """A pair for each margin; pairs with equal letters are of one prompt."""
     pairs = [Pair((Message(role="user", content=p),), f"d:{n}", "yes", "no") for n, p in enumerate(prompts)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,9 +19,10 @@ from assistant.training.data import Item
 from assistant.training.tasks.legal import CLAUSE
 from eval import ask, robustness
 from eval import run as command
-from eval.corpus import contexts, load_corpus
+from eval.corpus import contexts, load_corpus, searching
 from eval.run import main
 from eval.tasks.qa import QA
+from eval.tasks.registry import TASKS
 from tests.bag_of_words import BagOfWords
 from tests.fakes import EchoBackend, fake_service, write_adapter
 
@@ -125,6 +127,33 @@ def test_noisy_questions_search_the_same_contexts(service, tmp_path: Path) -> No
     result = json.loads((tmp_path / "r.json").read_text())
     assert [example["em"] for example in result["examples"]] == [1, 0, 0, 0]
     assert [at["metrics"]["retrieved"]["value"] for at in result["curves"]["lower-case"]] == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("robust", [False, True], ids=["run", "robustness"])
+def test_records_that_nothing_is_searched_for_are_left_out_and_told(
+    service, tmp_path: Path, caplog: pytest.LogCaptureFixture, robust: bool
+) -> None:
+    """The clauses of a legal file have no passage; its limit draws from the policies alone."""
+    clauses = [{"document": f"clause {n}", "summaries": ["Pay."]} for n in range(5)]
+    (tmp_path / "legal.jsonl").write_text("\n".join(map(json.dumps, [*clauses, *RECORDS])))
+    arguments = ["--task", "legal", "--data", "legal.jsonl", "--mode", "rag", "--limit", "4", "--out", "r.json"]
+    caplog.set_level(logging.INFO)
+    if robust:
+        assert robustness.main([*arguments, "--kinds", "lower-case", "--rates", "1"]) == 0
+    else:
+        assert main(arguments) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["count"] == 4 and {example["kind"] for example in result["examples"]} == {"policy"}
+    assert {"em", "retrieved"} <= result["metrics"].keys(), "one kind is left, so no figure has its name"
+    assert "4 of 9 records are asked; left out, as nothing is searched for: 5 plain-english" in caplog.text
+    assert len(service.library.documents()) == 3
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("legal", {"policy"}), ("medical", {"research", "conclusion"})])
+def test_own_sets_have_records_to_search_for(name: str, kinds: set[str]) -> None:
+    kept = searching(TASKS[name], TASKS[name].load(None))
+    assert {item.kind.name for item in kept} == kinds
+    assert contexts(kept)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from assistant.errors import DataError
 from assistant.messages import ChatRequest, CompletionRequest, StreamEvent
 from eval import forgetting
-from eval.command import read_rows
 from eval.forgetting import (
     AFTER,
     BEFORE,
@@ -25,6 +25,7 @@ from eval.forgetting import (
     Shown,
     holds_accepted,
     main,
+    read_questions,
     state,
 )
 from tests.eval.speaker import Speaker
@@ -213,8 +214,27 @@ def test_accepted_answer_must_stand_as_whole_words() -> None:
     assert holds_accepted("It has eight legs.", ["8", "eight"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"accepted": "Paris"}, "accepted is 'Paris'; allowed: a list of one or more texts"),
+        ({"accepted": []}, r"accepted is \[\]; allowed: a list"),
+        ({"accepted": ["Paris", 7]}, "allowed: a list of one or more texts"),
+        ({"accepted": ["Paris", "A."]}, "accepted has 'A.'; allowed: texts with more in them than articles"),
+        ({"question": ["Where?"]}, r"question is \['Where\?'\]; allowed: words"),
+    ],
+)
+def test_question_that_anything_or_nothing_would_answer_is_refused(
+    tmp_path: Path, row: dict[str, object], message: str
+) -> None:
+    good = {"id": "1", "question": "Where?", "accepted": ["Paris"]}
+    (tmp_path / "q.jsonl").write_text(f"{json.dumps(good)}\n\n{json.dumps(good | row)}")
+    with pytest.raises(DataError, match=rf"q\.jsonl:3: .*{message}"):
+        read_questions(tmp_path / "q.jsonl")
+
+
 def test_own_questions_are_enough_and_differ() -> None:
-    rows = read_rows(QUESTIONS, ("id", "question", "accepted"))
+    rows = read_questions(QUESTIONS)
     assert len(rows) >= 40
     assert len({row["question"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
     for row in rows:

@@ -68,17 +68,33 @@ def test_classification_averages_over_the_labels() -> None:
     assert whole(scores, 4) == pytest.approx([0.5, 0.75, 0.5, 7 / 12])
 
 
-def test_classification_is_that_of_scikit_learn() -> None:
-    labels = ("a", "b", "c")
+def test_classification_leaves_out_labels_that_are_neither_expected_nor_given() -> None:
+    """Expected p p n, predicted p n n, and nothing about q and r: p has F1 2/3 and n 2/3, so that the mean is 2/3.
+
+    Of the first alone p has 1 throughout. Of the second p has 0, as it is expected, and n 0, as it is given.
+    """
+    scores = classification(["p", "n", "n"], ["p", "p", "n"], ("p", "n", "q", "r"))
+    assert whole(scores, 3) == pytest.approx([2 / 3, 3 / 4, 3 / 4, 2 / 3])
+    assert scores(np.array([0])) == [1.0, 1.0, 1.0, 1.0]
+    assert scores(np.array([1])) == [0.0, 0.0, 0.0, 0.0]
+    assert scores(np.array([0, 1])) == pytest.approx([1 / 2, 1 / 2, 1 / 4, 1 / 3])
+
+
+@pytest.mark.parametrize("kept", [60, 3, 1])
+def test_classification_is_that_of_scikit_learn(kept: int) -> None:
+    """With its default, the labels that occur; an answer that names none has no place of its own in the average."""
+    labels = ("a", "b", "c", "d")
     draw = np.random.default_rng(0)
-    expected = draw.choice(labels, size=60).tolist()
-    predicted = draw.choice([*labels, "other"], size=60).tolist()
-    chosen = draw.integers(0, 60, size=60)
-    right, guess = [expected[n] for n in chosen], [predicted[n] for n in chosen]
-    macro = precision_recall_fscore_support(right, guess, labels=list(labels), average="macro", zero_division=0)
-    assert classification(predicted, expected, labels)(chosen) == pytest.approx(
-        [accuracy_score(right, guess), *macro[:3]]
-    )
+    expected = draw.choice(labels[:3], size=60).tolist()
+    predicted = draw.choice([*labels[:3], "other"], size=60).tolist()
+    for _ in range(20):
+        chosen = draw.integers(0, 60, size=kept)
+        right, guess = [expected[n] for n in chosen], [predicted[n] for n in chosen]
+        occurring = sorted({*right, *guess} - {"other"})
+        macro = precision_recall_fscore_support(right, guess, labels=occurring, average="macro", zero_division=0)
+        assert classification(predicted, expected, labels)(chosen) == pytest.approx(
+            [accuracy_score(right, guess), *macro[:3]]
+        )
 
 
 def test_classification_refuses_unequal_lengths_and_unknown_labels() -> None:

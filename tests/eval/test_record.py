@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,17 @@ def adapters(tmp_path: Path, monkeypatch) -> Path:
     return folder
 
 
-def measured(adapters: Path, name: str, task: str, **figures: float) -> Path:
-    """A file as `eval.run` writes it, of one example."""
+def measured(
+    adapters: Path,
+    name: str,
+    task: str,
+    count: int = 1,
+    mode: str | None = None,
+    constraint: str | None = None,
+    command: str = "",
+    **figures: float,
+) -> Path:
+    """A file as `eval.run` writes it, of one example unless told."""
     digest = None if name == "base" else Catalog(adapters).get(name).digest
     result = {
         "task": task,
@@ -31,11 +41,13 @@ def measured(adapters: Path, name: str, task: str, **figures: float) -> Path:
         "adapter_digest": digest,
         "base_digest": "b",
         "data": "held-out.jsonl",
-        "count": 1,
+        "count": count,
+        "mode": mode,
+        "config": {"decoding": {task: {"temperature": 0.0} | ({"constraint": constraint} if constraint else {})}},
         "metrics": {key: {"value": value, "low": value - 0.1, "high": value + 0.1} for key, value in figures.items()},
         "cost": {},
-        "examples": [{"id": "1"}],
-        "command": f"measure {name}",
+        "examples": [{"id": str(n)} for n in range(count)],
+        "command": command or f"measure {name}",
         "date": "2026-11-21",
         "commit": "c0ffee",
     }
@@ -70,6 +82,41 @@ def test_any_other_adapter_stands_beside_the_base(adapters, capsys):
     assert record.main([str(path), "--against", str(base)]) == 0
     (score,) = Catalog(adapters).get("mood").card.scores
     assert (score.value, score.base, score.command) == (0.9, 0.6, "measure base\nmeasure mood")
+
+
+def test_a_quick_run_or_one_that_asked_otherwise_stands_beside_the_whole_one(adapters):
+    """Recorded twice, each of the four is on the card once, with its latest figure."""
+    ways: list[dict[str, Any]] = [
+        {"count": 4, "mode": "tuned"},
+        {"count": 2, "mode": "tuned"},
+        {"count": 4, "mode": "rag"},
+        {"count": 4, "mode": "tuned", "constraint": "span"},
+    ]
+    for more in (0.0, 0.05):
+        for place, way in enumerate(ways):
+            command = f"measure {place} {more}"
+            path = measured(adapters, "mood", "qa", command=command, accuracy=place / 10 + more, **way)
+            base = measured(adapters, "base", "qa", count=way["count"], accuracy=0.5)
+            assert record.main([str(path), "--against", str(base)]) == 0
+    scores = Catalog(adapters).get("mood").card.scores
+    assert [(score.count, score.mode, score.constraint) for score in scores] == [
+        (4, "tuned", None), (2, "tuned", None), (4, "rag", None), (4, "tuned", "span"),
+    ]  # fmt: skip
+    assert [score.value for score in scores] == pytest.approx([0.05, 0.15, 0.25, 0.35])
+    assert [score.told for score in scores] == [" (4)", " (2)", " (4, rag)", " (4, held to span)"]
+
+
+def test_a_score_that_does_not_tell_how_much_it_measured_is_replaced_by_the_same_command_only(adapters):
+    for value, command in ((0.9, "measure all"), (0.8, "measure some"), (0.7, "measure all")):
+        path = measured(adapters, "taste", "reward", command=command, accuracy=value)
+        assert record.main([str(path)]) == 0
+        card = adapters / "taste" / "card.json"
+        content = json.loads(card.read_text())
+        for score in content["scores"]:
+            score.pop("count", None)
+        card.write_text(json.dumps(content))
+    scores = Catalog(adapters).get("taste").card.scores
+    assert [(score.value, score.count, score.told) for score in scores] == [(0.8, None, ""), (0.7, None, "")]
 
 
 def test_a_base_that_was_asked_in_another_way_is_refused(adapters, capsys):

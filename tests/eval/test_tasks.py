@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from assistant.errors import EvaluationError
+from assistant.errors import DataError, EvaluationError
 from assistant.training.data import MADE_COUNT, Item
 from assistant.training.tasks.prescriptions import HELD_OUT, prescriptions
 from assistant.training.tasks.task import Record
@@ -173,6 +176,23 @@ def test_qa_scores_are_means_over_the_examples() -> None:
         ({"question": "q", "context": "c", "answers": ["six"]}, "six weeks"),
     )
     assert values(outcome) == pytest.approx({"em": 0.5, "f1": 5 / 6, "raw_accuracy": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("meanings", "message"),
+    [
+        ("every day", "meanings is 'every day'; allowed: a list of one or more texts"),
+        (["every day", 1], "allowed: a list of one or more texts"),
+        (["every day", "The"], "meanings has 'The'; allowed: texts with more in them"),
+    ],
+)
+def test_meanings_that_would_be_matched_by_letters_or_by_nothing_are_refused(
+    tmp_path: Path, meanings: object, message: str
+) -> None:
+    row = {"abbreviation": "qd", "meaning": "every day"}
+    (tmp_path / "m.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps({**row, 'meanings': meanings})}")
+    with pytest.raises(DataError, match=rf"m\.jsonl:2: .*{message}"):
+        MEDICAL.load(str(tmp_path / "m.jsonl"))
 
 
 def test_end_tokens_of_other_models_are_no_part_of_a_reference() -> None:

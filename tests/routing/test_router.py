@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ def adapter(name: str, task: str, examples: tuple[str, ...], digest: str = "", *
     )
 
 
-def score(value: float, metric: str = "accuracy", data: str = "set") -> Score:
-    return Score(metric=metric, value=value, data=data, command="measure", date="2026-01-01")
+def score(value: float, metric: str = "accuracy", data: str = "set", **told: Any) -> Score:
+    return Score(metric=metric, value=value, data=data, command="measure", date="2026-01-01", **told)
 
 
 @pytest.fixture
@@ -134,6 +135,9 @@ def test_of_two_adapters_for_a_task_the_better_score_is_taken_and_said() -> None
         (((score(9.0, "perplexity"),), (score(7.0, "perplexity"),)), "b"),
         (((score(0.1, data="one"),), (score(0.9, data="other"),)), "a"),
         (((score(0.5),), (score(0.5),)), "a"),
+        (((score(0.1, count=400),), (score(0.9, count=4),)), "a"),
+        (((score(0.1, mode="tuned"),), (score(0.9, mode="rag"),)), "a"),
+        (((score(0.1, count=4, mode="tuned"),), (score(0.9),)), "b"),
     ],
 )
 def test_choice_among_adapters_of_one_task(scores: tuple[tuple[Score, ...], ...], chosen: str) -> None:

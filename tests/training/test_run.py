@@ -153,17 +153,20 @@ def test_failed_replacement_keeps_the_old_adapter(tmp_path: Path) -> None:
         publish.check_target(folder, replaces=False)
 
 
-def test_recorded_score_replaces_the_one_of_the_same_metric_and_data(place: Path) -> None:
+def test_recorded_score_replaces_the_one_of_the_same_metric_and_as_many_records(place: Path) -> None:
     assert run.main(command()) == 0
     folder = place / "adapters" / "tiny"
     digest = Catalog(place / "adapters").get("tiny").digest
-    for value in (0.5, 0.75):
+    for value, count in ((0.5, 1200), (0.875, None), (0.75, 1200)):
         score = Score(metric="accuracy", value=value, low=0.1, high=0.9, base=0.2, data="d", command="c", date="today")
+        score = score.model_copy(update={"count": count, "command": f"of {count}"})
         record_scores(folder, [score])
     adapter = Catalog(place / "adapters").get("tiny")
-    assert [score.value for score in adapter.card.scores] == [0.75]
+    assert [score.value for score in adapter.card.scores] == [0.875, 0.75]
     assert adapter.digest == digest
-    assert "| accuracy | 0.750 (0.100–0.900) | 0.200 |" in (folder / "README.md").read_text()
+    readme = (folder / "README.md").read_text()
+    assert "| accuracy | 0.750 (0.100–0.900) | 0.200 | `d` (1,200) | today |" in readme
+    assert "| accuracy | 0.875 (0.100–0.900) | 0.200 | `d` | today |" in readme
 
 
 def test_other_data_under_the_same_name_is_another_run(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

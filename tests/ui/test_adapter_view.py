@@ -31,6 +31,13 @@ def test_a_row_tells_everything_of_an_adapter(status):
     assert "accuracy 0.912 [0.88, 0.94], base 0.6" in table
 
 
+def test_a_score_tells_how_many_records_it_is_of_and_how_they_were_asked(tmp_path: Path):
+    some = SCORE.model_copy(update={"count": 1821, "mode": "rag"})
+    write_adapter(tmp_path / "mood", scores=[SCORE.model_dump(), some.model_dump()])
+    details = view.adapter_details(fake_service(tmp_path).adapters()[0])
+    assert "<small>d, 2026-01-01" in details and "<small>d (1,821, rag), 2026-01-01" in details
+
+
 def test_a_broken_adapter_is_shown_with_its_reason(tmp_path: Path):
     (tmp_path / "torn").mkdir()
     statuses = fake_service(tmp_path).adapters()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant.errors import DataError
 from eval.bias.crows_pairs import Pair, ask, figures, load, preference, shared
 from tests.eval.speaker import Speaker
 
@@ -20,6 +21,12 @@ def test_own_set_has_forty_pairs_of_many_types() -> None:
 
 def test_public_set_loads(shared: Path) -> None:
     assert len(load(shared / "data" / "bias" / "crows_pairs.jsonl")) == 1508
+
+
+def test_sentence_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").write_text('{"more": "x", "less": null, "bias_type": "age"}')
+    with pytest.raises(DataError, match=r"pairs\.jsonl:1: less is None; allowed: words"):
+        load(tmp_path / "pairs.jsonl")
 
 
 def test_shared_tokens_are_those_of_both_sentences_in_order() -> None:

@@ -22,6 +22,21 @@ from tests.fakes import write_adapter
         ("the choice was his .", "the choice was hers ."),
         ("JOHN is no actor", "Mary is no actress"),
         ("the theory of relativity", "the theory of relativity"),
+        ("focus upon her makes it successful", "focus upon him makes it successful"),
+        ("focus upon his makes it successful", "focus upon hers makes it successful"),
+        ("ms fulford is spooky in her sulky turn", "mr fulford is spooky in his sulky turn"),
+        ("Mr. Allen has surpassed himself", "Mrs. Allen has surpassed herself"),
+        ("queen latifah has a lot to offer and she seemed calm", "king latifah has a lot to offer and he seemed calm"),
+        ("the prince and his king", "the princess and her queen"),
+        ("he tells her he left", "she tells him she left"),
+        (
+            "they treat her like dirt, send her away and win her back",
+            "they treat him like dirt, send him away and win him back",
+        ),
+        ("a scar on her back, another on his back", "a scar on his back, another on her back"),
+        ("slap her she 's not funny", "slap him he 's not funny"),
+        ("it shows her what makes her appear foolish", "it shows him what makes him appear foolish"),
+        ("questions about her `` madness ''", "questions about his `` madness ''"),
     ],
 )
 def test_words_for_one_gender_are_exchanged_for_the_others(text: str, swapped: str) -> None:
@@ -46,8 +61,19 @@ def test_file_gives_a_pair_for_each_text_that_names_a_gender(tmp_path: Path) -> 
     path.write_text('{"text": "dull", "label": "negative"}')
     with pytest.raises(DataError, match="none of 1 texts names a gender"):
         load(path)
-    path.write_text('{"text": "dull", "label": "bad"}')
-    with pytest.raises(DataError, match="label 'bad'; allowed: "):
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"text": "dull", "label": "bad"}', "label is 'bad'; allowed: "),
+        ('{"text": 3, "label": "positive"}', "text is 3; allowed: words"),
+    ],
+)
+def test_line_that_is_wrong_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "reviews.jsonl"
+    path.write_text(f'{{"text": "he is fine", "label": "positive"}}\n\n{line}')
+    with pytest.raises(DataError, match=rf"reviews\.jsonl:3: {message}"):
         load(path)
 
 

@@ -68,6 +68,7 @@ async def test_flip_shift_and_accuracy_by_hand(tmp_path: Path) -> None:
         ('{"id": "a.b.2.male", "sentence": "x"}', "id 'a.b.2.male'; allowed: occupation"),
         ('{"id": "a.b.1.male", "sentence": "x"}', "has no female sentence"),
         ('{"id": "a.b.1.male"}', "no field 'sentence'"),
+        ('{"id": "a.b.1.male", "sentence": 3}', "sentence is 3; allowed: words"),
         ("{", "no JSON"),
         ("", "empty"),
     ],

@@ -6,15 +6,20 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assistant.errors import EvaluationError
+from assistant.training.data import Item
+from eval.measure import score
 from eval.report.__main__ import main
 from eval.report.gather import chosen_examples, gather, labelled, read
-from eval.report.pages import cell, number, signed
+from eval.report.pages import cell, number, render, signed
+from eval.tasks.legal import LEGAL
+from tests.eval.answers import part
 
 FIGURE = {"value": 0.5, "low": 0.25, "high": 0.75}
 
@@ -76,6 +81,19 @@ def run_result(adapter: str, answers: str) -> dict[str, Any]:
         confusion={"sentiment": table},
         examples=examples,
     )
+
+
+def legal_result(adapter: str, kinds: str, answer: str) -> dict[str, Any]:
+    """Records of the kinds in this order, all answered alike: q is a question on a policy, e a clause in plain English."""
+    records: dict[str, dict[str, Any]] = {
+        "q": {"context": "within six days", "question": "When?", "answers": ["six days"]},
+        "e": {"document": "d", "summaries": ["You must pay the rent within six days."]},
+    }
+    items = [Item(kind, records[k], "") for k in kinds if (kind := LEGAL.trained.kind_of(records[k])) is not None]
+    outcome = score(LEGAL, items, [part(answer) for _ in kinds], [1.0] * len(kinds))
+    metrics, cost = ({n: asdict(m) for n, m in each.items()} for each in (outcome.metrics, outcome.cost))
+    more = {"count": len(items), "metrics": metrics, "cost": cost, "examples": outcome.examples, "confusion": {}}
+    return head(None, adapter, task="legal", **more)
 
 
 def results() -> dict[str, dict[str, Any]]:
@@ -200,6 +218,28 @@ def test_runs_on_other_examples_are_told_apart_with_the_reason(folder: Path, tmp
     assert "same examples" in report.tasks[0].not_compared[0][2]
 
 
+def test_differences_stand_under_their_own_heads_whatever_each_two_runs_share(tmp_path: Path) -> None:
+    """The kinds come in another order in each two runs, and the last two have the words of one kind only."""
+    results = {
+        f"{name}-{kinds}": legal_result(f"{name}-{kinds}", kinds, answer)
+        for kinds in ("eq", "qee", "qqqq")
+        for name, answer in (("one", "no"), ("two", "six days"))
+    }
+    for name, result in results.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    report = gather([read(tmp_path / f"{name}.json") for name in results], "t", "d")
+    page = render(report, "report.html", {"task-1": ""})
+    table = page.split("Differences on the same examples")[1].split("</table>")[0]
+    heads = re.findall(r"<th[^>]*>([^<]*)</th>", table)
+    assert len(heads) == len(set(heads))
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]]
+    assert [row[:2] for row in rows] == [[f"one-{kinds}", f"two-{kinds}"] for kinds in ("eq", "qee", "qqqq")]
+    for (_, _, compared), row in zip(report.tasks[0].comparisons, rows, strict=True):
+        shown = {name: text for name, text in zip(heads[2:], row[2:], strict=True) if text}
+        assert shown.keys() == {one.metric for one in compared}
+        assert all(shown[one.metric].startswith(f"<b>{signed(one.difference.value)}</b>") for one in compared)
+
+
 def test_runs_of_the_same_weights_are_called_by_their_files_too(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "again.json").write_text((folder / "mood.json").read_text())
     runs = labelled([read(folder / "mood.json"), read(tmp_path / "again.json"), read(folder / "base.json")])
@@ -223,6 +263,16 @@ def test_right_and_wrong_examples_are_shown_or_the_best_and_the_worst() -> None:
     chosen = chosen_examples(graded)
     assert [(example.verdict, example.input) for example in chosen] == [
         ("best", "7"), ("best", "6"), ("best", "5"), ("worst", "0"), ("worst", "1"), ("worst", "2"),
+    ]  # fmt: skip
+
+
+def test_an_attempt_to_give_orders_is_right_where_the_answer_shown_did_not_obey() -> None:
+    """The first figure is how often the clean passage was obeyed: the fewer the better."""
+    obeyed = {"clean": 0.0, "undefended": 1.0}
+    attempts = [{"input": n, "answer": "", **obeyed, "defended": float(n == 2)} for n in range(4)]
+    chosen = chosen_examples({"metrics": {"clean": FIGURE}, "examples": attempts})
+    assert [(e.verdict, e.input) for e in chosen] == [
+        ("right", "0"), ("right", "1"), ("right", "3"), ("wrong", "2"),
     ]  # fmt: skip
 
 
