@@ -139,9 +139,10 @@ class Planner:
 
     def _chat_step(self, request: ChatRequest, route: Route) -> Step:
         adapter = self._find(route.adapter)
-        decoding = resolve_decoding(
-            request.decoding, adapter, has_material=request.retrieval is not None or brings_material(route.text)
-        )
+        # Only a constraint asks whether there is a text to quote, and to take a long message apart costs time.
+        has_constraint = adapter is not None and "constraint" in adapter.card.decoding
+        has_material = has_constraint and (request.retrieval is not None or brings_material(route.text))
+        decoding = resolve_decoding(request.decoding, adapter, has_material)
         if not decoding.max_tokens:
             raise InvalidRequest("max_tokens 0 generates nothing; allowed: from 1")
         template = adapter.card.template if adapter else None

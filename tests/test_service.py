@@ -207,6 +207,16 @@ async def test_a_cards_constraint_does_not_hold_a_question_alone_to_its_own_word
     assert (held.decoding.constraint, held.span_sources) == ("span", (text,)), "what is asked for stands"
 
 
+async def test_a_message_is_taken_apart_only_for_a_card_with_a_constraint(adapters, monkeypatch):
+    write_adapter(adapters / "qa", decoding={"constraint": "span"})
+    read = []
+    monkeypatch.setattr("assistant.planner.brings_material", lambda text: bool(read.append(text)))
+    service = fake_service(adapters)
+    for name in ("base", "mood", "qa"):
+        await collect(service.reply(ask(f"to {name}", adapter=name)))
+    assert read == ["to qa"]
+
+
 async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters):
     service, heard = fake_service(adapters, EchoBackend(pace=0.001)), []
     service.listeners.append(lambda request, event: heard.append((request, event.kind)))

@@ -17,6 +17,12 @@ from assistant.errors import InvalidRequest
 NEVER = 1 << 30
 """More tokens than any answer has."""
 
+MOST_MOVES = 200_000
+MOST_MOVES_PER_BYTE = 4
+"""Ways on from all places of the texts; more than both is refused. Every step of the batch waits while they are looked
+through. Running text has 2.5 to 2.8 per byte with the shipped base, 90,000 in 8,000 tokens; a long run of dashes has 44,
+as there is a token for almost every number of them."""
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -48,7 +54,7 @@ class SpanConstraint:
         limit: most tokens of the answer; no span that needs more is begun.
 
     Raises:
-        InvalidRequest: no span of the texts can be written in so few tokens.
+        InvalidRequest: no span of the texts can be written in so few tokens, or the ways through the texts are too many.
     """
 
     def __init__(self, texts: Sequence[str], vocabulary: Vocabulary, stop_ids: Iterable[int], limit: int) -> None:
@@ -59,6 +65,7 @@ class SpanConstraint:
         self._options: dict[int, set[int]] = {}
         self._nearest: dict[int, int] = {}
         self._may_end = False
+        self._room = max(MOST_MOVES, MOST_MOVES_PER_BYTE * sum(len(text.encode()) for text in texts))
         for text in texts:
             self._begin_in(text, vocabulary)
         if not self.allowed(limit):
@@ -82,7 +89,14 @@ class SpanConstraint:
         source, first = text.encode(), len(self._moves)
         starts, ends = word_edges(text)
         for at in range(len(source)):
-            self._moves.append([(token, first + end) for token, end in vocabulary.matches(source, at)])
+            moves = [(token, first + end) for token, end in vocabulary.matches(source, at)]
+            self._moves.append(moves)
+            self._room -= len(moves)
+            if self._room < 0:
+                raise InvalidRequest(
+                    "answers cannot be held to the words of a text with such long runs of one sign or of blanks: the tokens "
+                    f"can go through it in more than {MOST_MOVES:,} ways; allowed: shorter runs, or fewer of them"
+                )
         self._moves.append([])
         self._needed += [NEVER] * (len(source) + 1)
         for at in range(len(source), -1, -1):

@@ -18,8 +18,11 @@ OVERLAP = 30
 CountTokens = Callable[[str], int]
 
 PARAGRAPH_END = re.compile(r"\n\s*\n")
+# Each run of marks and of blanks is read once, from its first on: tried again at every sign of it, a long one that ends
+# no sentence would take forever.
 SENTENCE_END = re.compile(
-    r"""(?P<western>[.!?…]+["'”’»)\]]*\s+)|(?P<eastern>[。！？]+[」』”]*\s*)|(?P<line>\n\s*(?=(?:[-*+•–]|\d+[.)])\s|[^\n]*\ \|\ ))"""
+    r"""(?P<western>(?<![.!?…])[.!?…]++["'”’»)\]]*+\s++)|(?P<eastern>[。！？]+[」』”]*\s*)"""
+    r"""|(?P<line>(?<!\s)[^\S\n]*+\n\s*+(?=(?:[-*+•–]|\d+[.)])\s|(?<=\ )\|\ |[^\n]*\ \|\ ))"""
 )
 ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|fig|no|art|sec|vol|pp|al)|\b[^\W\d_])\.\s*\Z", re.IGNORECASE

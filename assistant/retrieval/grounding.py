@@ -13,7 +13,8 @@ from assistant.retrieval.packing import NUMBER, OMITTED, shown
 FOUND = 0.55
 """Least share of an answer's content words that stands in the passages, for it to count as found: see docs/answers.md."""
 
-SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”’)]*(?:\s*\[[\d,\s]+\])*(?=\s|$)|$)", re.MULTILINE)
+ENDED = r"[\"'”’)]*+(?:\s*+\[[\d,\s]++\])*(?=\s|$)"
+SENTENCE = re.compile(rf"\S(?:[^.!?…。！？\n]++|[.!?…。！？]++(?!{ENDED}))*+(?:[.!?…。！？]++{ENDED})?", re.MULTILINE)
 """Up to the end of a line at most, with the numbers of passages that follow it."""
 
 VERDICTS = frozenset(next(stems(["yes maybe"])))

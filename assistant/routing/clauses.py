@@ -27,9 +27,11 @@ HELD_FROM = 0xE000
 HELD = re.compile(r"[\uE000-\uF8FF]")
 """Private-use characters: each stands for one quotation while the text around it is taken apart."""
 
+# A mark that is never closed must not be looked past for long: none reads over the next opening one, and a quotation in
+# single marks holds at most twenty apostrophes.
 QUOTATION = re.compile(
-    r"\"(?P<double>(?:[^\"\n]|\n(?!\s*\n))+)\"|“(?P<curly>[^”]+)”|«(?P<angle>[^»]+)»|```(?P<code>.+?)```"
-    r"|(?<!\w)'(?P<single>[^'\n]+(?:'\w[^'\n]*)*)'(?!\w)",
+    r"\"(?P<double>(?:[^\"\n]|\n(?!\s*\n))+)\"|“(?P<curly>[^“”]+)”|«(?P<angle>[^«»]+)»|```(?P<code>.+?)```"
+    r"|(?<!\w)'(?P<single>[^'\n]+(?:'\w[^'\n]*){0,20})'(?!\w)",
     re.DOTALL,
 )
 QUOTED_WORDS = 3
@@ -37,6 +39,9 @@ QUOTED_WORDS = 3
 
 HEAD_WORDS = 14
 """A longer first line is material, unless it asks."""
+
+MOST_PARTS = 32
+"""Of one sentence; one that would fall into more lists something, and is no row of requests."""
 
 
 @dataclass(frozen=True)
@@ -94,15 +99,15 @@ def _joined(clauses: list[str]) -> list[str]:
     if len(clauses) > 1:
         clauses = [clause for clause in clauses if not HERE_IS.match(clause)] or clauses
     joined: list[str] = []
-    held = ""
+    held: list[str] = []
     for clause in clauses:
-        held = f"{held} {clause}" if held else clause
+        held.append(clause)
         if not LEAD_IN.match(clause):
-            joined.append(held)
-            held = ""
+            joined.append(" ".join(held))
+            held = []
     if held and joined:
-        joined[-1] = f"{joined[-1]} {held}"
-    return joined or ([held] if held else [])
+        joined[-1] = " ".join([joined[-1], *held])
+    return joined or ([" ".join(held)] if held else [])
 
 
 def is_ask(sentence: str) -> bool:
@@ -231,17 +236,19 @@ def _kinds(pieces: list[Piece]) -> list[str]:
 
 def _clauses(ask: str) -> list[str]:
     """Cut a sentence where a second request begins: "summarise this | tell me whether it is positive"."""
+    parts = [part for item in INLINE_MARK.split(" " + ask) for part in JOINT.split(item)]
+    if len(parts) > MOST_PARTS:
+        parts = [" " + ask]
     clauses: list[str] = []
     held = ""
-    for item in INLINE_MARK.split(" " + ask):
-        for part in JOINT.split(item):
-            clause = LIST_MARK.sub("", part or "").strip(" ,;.\n-")
-            if not clause:
-                continue
-            clause = f"{held}, {clause}" if held else clause
-            held = clause if LEAD_IN.match(clause) or not is_ask(clause) else ""
-            if not held:
-                clauses.append(clause)
+    for part in parts:
+        clause = LIST_MARK.sub("", part).strip(" ,;.\n-")
+        if not clause:
+            continue
+        clause = f"{held}, {clause}" if held else clause
+        held = clause if LEAD_IN.match(clause) or not is_ask(clause) else ""
+        if not held:
+            clauses.append(clause)
     if held and clauses:
         clauses[-1] = f"{clauses[-1]}, {held}"
     elif held:

@@ -58,7 +58,8 @@ def view(ask: str, material: str) -> View:
     stems = {_stem(word) for word in _words(about)}
     content = [word for word in _words(KIND_OF_TEXT.sub("", frame)) if word not in FUNCTION_WORDS]
     shared = [word for word in content if _stem(word) in stems]
-    blanked = WORD.sub(lambda match: TOPIC if match[0].lower() in shared else match[0], frame)
+    topic = frozenset(shared)
+    blanked = WORD.sub(lambda match: TOPIC if match[0].lower() in topic else match[0], frame)
     blanked = re.sub(rf"{TOPIC}(?:\s+{TOPIC})+", TOPIC, blanked)
     return View(
         frame=KIND_OF_TEXT.sub("text", blanked) + ABOUT_MATERIAL,

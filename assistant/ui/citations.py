@@ -21,7 +21,7 @@ NUMBERS = re.compile(NUMBER.pattern + r"(?![(\[:])")
 """As Markdown has it, `[1](…)`, `[1][…]` and `[1]:` are links already."""
 
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
-SENTENCE = re.compile(r"\S.*?(?:[.!?]+(?=\s|\Z)|\n|\Z)", re.DOTALL)
+SENTENCE = re.compile(r"\S(?:[^.!?\n]++|[.!?]++(?!\s|\Z))*+(?:[.!?]++|\n)?")
 
 
 def linked(text: str, passages: Sequence[Passage], anchor: str, grounding: Grounding | None = None) -> str:

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assistant.engine.sampling import pick, restrict
 from assistant.engine.sequence import Sequence
-from assistant.engine.spans import SpanConstraint, Vocabulary, word_edges
+from assistant.engine.spans import MOST_MOVES, SpanConstraint, Vocabulary, word_edges
 from assistant.engine.vocabulary import read_vocabulary
 from assistant.errors import BaseModelError, InvalidRequest
 from assistant.messages import Decoding
@@ -128,6 +128,27 @@ def test_a_word_that_the_limit_would_cut_is_not_begun():
 def test_a_text_that_the_tokens_cannot_write_is_refused():
     with pytest.raises(InvalidRequest, match="no word of the message"):
         SpanConstraint(["ab"], Vocabulary({b"x": 1}), [END], 9)
+
+
+def test_a_text_through_which_very_many_ways_lead_is_refused_before_they_are_all_built():
+    dashes = Vocabulary({b"-" * length: length for length in range(1, 65)} | {b"a": 65})
+    tried = iter(range(MOST_MOVES))
+
+    class Counting(Vocabulary):
+        def matches(self, text, start):
+            next(tried)
+            return super().matches(text, start)
+
+    with pytest.raises(InvalidRequest, match="more than 200,000 ways; allowed: shorter runs"):
+        SpanConstraint(["a", "-" * 60_000], Counting(dashes.tokens), [END], 9)
+    assert next(tried) < 4_000
+    SpanConstraint(["a" * 60_000, "-" * 2_000], dashes, [END], 9)
+
+
+def test_a_long_text_may_have_as_many_ways_as_words_have():
+    text = "ab " * 30_000
+    three = Vocabulary({text[at : at + length].encode(): 3 * at + length for at in range(3) for length in (1, 2, 3)})
+    assert SpanConstraint([text], three, [END], 9).allowed(9)
 
 
 def test_a_tokenizer_whose_tokens_do_not_add_up_to_the_text_is_refused():

@@ -127,6 +127,22 @@ def test_text_without_any_blank_is_cut_in_time_that_grows_with_its_length():
     assert max(lengths) <= 50 * 20 and sum(lengths) < 100 * 100_000
 
 
+@pytest.mark.timeout(15)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 200_000 + "x",
+        ".)" * 50_000 + "…" * 200_000 + "x",
+        ("\n" + " " * 60_000 + "x" * 60_000) * 10,
+        " \n" * 100_000 + "x",
+    ],
+    ids=["dots", "ellipses", "indented", "blank lines"],
+)
+def test_long_runs_of_marks_and_blanks_are_cut_in_little_time(text):
+    assert sum(end - start for start, end in sentences("x" + text, 0, len(text) + 1)) <= len(text) + 1
+    assert cut(text, limit=180)
+
+
 def test_the_page_is_the_one_a_passage_begins_on():
     content = Content("One two three.\n\nFour five six. Seven eight nine.", pages=(0, 14))
     assert [chunk.page for chunk in cut(content, limit=6)] == [1, 2]

@@ -74,6 +74,25 @@ def test_decimals_do_not_end_a_sentence():
     assert cited("It cost 3.5 boats. Ana Rivas built it.") == [("Ana Rivas built it.", 1)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("... Ana Rivas built it", ["Ana Rivas built it"]),
+        ("Ana Rivas built it...then left. Its keepers left", ["Ana Rivas built it...then left.", "Its keepers left"]),
+        ("Ana Rivas built it?!” Its keepers left.\nBoats", ["Ana Rivas built it?!”", "Its keepers left.", "Boats"]),
+        ("Ana Rivas built it. [2] [2]x Boats", ["Ana Rivas built it. [2]", "[2]x Boats"]),
+    ],
+)
+def test_a_sentence_ends_with_marks_that_a_blank_follows(answer, expected):
+    assert [text for text, _ in cited(answer)] == expected
+
+
+@pytest.mark.timeout(15)
+@pytest.mark.parametrize("run", ["." * 100_000, "!?" * 50_000], ids=["dots", "marks"])
+def test_an_answer_of_a_long_run_of_marks_is_looked_up_in_little_time(run):
+    assert cited(f"Ana Rivas built it{run}x")
+
+
 def test_an_answer_without_passages_rests_on_nothing():
     grounding = ground("Ana Rivas", [])
     assert (grounding.share, grounding.is_found, grounding.citations) == (0.0, False, ())

@@ -63,6 +63,24 @@ def test_long_messages_are_read_in_little_time(unit: str) -> None:
     read_request(unit * 20_000)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "text", ["“" * 200_000, "«" * 200_000, "'a " * 66_000, "what is " + "plus " * 40_000], ids=["“", "«", "'a", "plus"]
+)
+def test_quotations_that_never_end_and_endless_sums_are_read_in_little_time(text: str) -> None:
+    read_request(text)
+
+
+def test_a_quotation_does_not_reach_over_the_next_opening_mark() -> None:
+    assert quotations("Translate “a lamp and «the old mill burned»") == ["the old mill burned"]
+    assert quotations("Translate “a lamp “the old mill burned”") == ["the old mill burned"]
+
+
+def test_a_sentence_of_very_many_parts_is_one_ask() -> None:
+    text = "what is " + "and what is a mill " * 40
+    assert read_request(text).asks == (text.strip(),)
+
+
 @pytest.mark.timeout(5)
 @pytest.mark.parametrize("blank", [" ", "\t", "\n", " \n"])
 @pytest.mark.parametrize(

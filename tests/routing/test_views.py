@@ -23,6 +23,12 @@ def test_bare_material_is_compared_as_it_stands() -> None:
     assert (seen.frame, seen.whole, seen.is_ask) == ("An absolute delight.", "An absolute delight.", False)
 
 
+@pytest.mark.timeout(15)
+def test_a_long_ask_is_seen_in_little_time() -> None:
+    words = " ".join(f"w{number}" for number in range(80_000))
+    assert view(f"Which of {words} is it?", words).is_grounded
+
+
 def test_names_for_a_text_are_all_one_in_a_frame() -> None:
     assert view("Summarise this feedback", "").frame == view("Summarise this article", "").frame
 

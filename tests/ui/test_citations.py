@@ -73,6 +73,13 @@ def test_the_sentence_an_answer_rests_on_is_highlighted_and_its_link_points_at_i
     ]
 
 
+@pytest.mark.timeout(15)
+def test_a_passage_of_a_long_run_of_dots_is_searched_in_little_time():
+    passages = (passage(1, "The harbour. It was built in 1890" + "." * 100_000 + "x. Now it is silted up."),)
+    [(start, end)] = citations.cited_sentences("Silted up.", passages, ground("Silted up [1].", passages)).values()
+    assert passages[0].text[start:end] == "Now it is silted up."
+
+
 def test_cited_passages_are_open_and_the_others_folded():
     text = "One ticket costs 4 crowns."
     made = citations.sources(text, PASSAGES, ground(text, PASSAGES), "0-0")
