@@ -119,6 +119,11 @@ class ChatService:
         self.is_ready = False
         await self.backend.stop()
 
+    @property
+    def has_failed(self) -> bool:
+        """Started, and what computes has died since: every request is refused until the server is started again."""
+        return self.is_ready and not self.backend.is_alive
+
     async def reply(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer one turn: see `assistant.messages` for the order of events. Closing the stream cancels it."""
         async with aclosing(self._turn(request, self._plan)) as events:
