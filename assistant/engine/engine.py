@@ -115,6 +115,8 @@ class Engine:
     def step(self) -> bool:
         """Schedule, run, postprocess. False when there was nothing to run."""
         rows = self.scheduler.schedule()
+        # Before the return: what is unloaded while nothing runs gives its memory back, too.
+        self._runner.keep_only(entry.weights for entry in self.pool.entries())
         if not rows:
             return False
         logits, foretelling, rewards = self._runner.run(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -323,6 +325,53 @@ def test_eviction_under_pressure_answers_right(base, tmp_path):
     for folder, answer in answers:
         assert answer.ids == tiny.peft_answer(base, folder, list(answer.sequence.prompt), 6)
     assert bench.pool.evictions >= 3
+    bench.close()
+
+
+@pytest.mark.parametrize("leaves", ["unloaded", "retired", "evicted"])
+def test_an_adapter_that_leaves_the_pool_gives_its_memory_back(base, lora, tmp_path, leaves):
+    """Without another request: its weights and what was packed of them are gone."""
+    other = tiny.write_adapter(tmp_path / "other", base, tiny.lora_config(), 5)
+    first = Bench(base)
+    size = first.pool._size_of(read_adapter(lora))
+    first.close()
+    bench = Bench(base, pool_bytes=size)
+    adapter = read_adapter(lora)
+    bench.submit("Hello", adapter, 2)
+    bench.run()
+    weights = weakref.ref(bench.pool.entries()[0].weights)
+    layer = next(iter(weights().layers))
+    packed = weakref.ref(bench.runner._adapters._layers[layer].packed)
+    bench.engine.start()
+    time.sleep(0.05)
+    assert weights() is not None and packed() is not None, "an idle engine keeps what is resident"
+    if leaves == "unloaded":
+        bench.pool.unload(adapter)
+    elif leaves == "retired":
+        bench.pool.retire(adapter.name)
+    else:
+        bench.pool.load(read_adapter(other)).result(20)
+    wait_until(lambda: (gc.collect(), weights() is None and packed() is None)[1])
+    bench.close()
+
+
+def test_the_packed_set_stays_while_its_adapters_come_and_go(base, lora, tmp_path):
+    other = tiny.write_adapter(tmp_path / "other", base, tiny.lora_config(), 5)
+    bench = Bench(base)
+    answers = [bench.submit("Hello", folder, 3) for folder in (lora, other)]
+    bench.run()
+    pack = bench.runner._adapters._pack
+    assert len(pack.adapters) == 2
+    answers += [bench.submit("Hello", folder, 3) for folder in (lora, other)]
+    bench.step(2)
+    bench.pool.pin(read_adapter(lora), True)
+    bench.run()
+    assert bench.runner._adapters._pack is pack
+    bench.pool.unload(read_adapter(other))
+    answers.append(bench.submit("Hello", lora, 3))
+    bench.run()
+    assert list(bench.runner._adapters._pack.adapters) == [read_adapter(lora).digest]
+    assert answers[0].ids == answers[2].ids == answers[4].ids
     bench.close()
 
 
