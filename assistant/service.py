@@ -183,7 +183,7 @@ class ChatService:
         return adapter
 
     async def delete_adapter(self, name: str) -> None:
-        """Remove an adapter from the catalogue; requests in flight finish on it."""
+        """Remove an adapter from the catalogue; running requests finish on it, those that wait for a place may fail."""
         await asyncio.to_thread(self.intake.delete, name)
         await self.backend.retire(name)
 
