@@ -18,7 +18,7 @@ SwapboardError
 ├── NothingRelevant             no passage of the documents fits the question
 ├── StoreUnavailable            the database is locked, full or gone; nothing was saved
 ├── EngineError
-│   ├── EngineStopped           the engine is shutting down
+│   ├── EngineStopped           the engine is shutting down, or cannot go on
 │   └── EngineFailed            a step failed; the request cannot be completed
 ├── BackendError                a remote backend did not answer as agreed
 ├── DataError                   a data file is wrong; names file and line

@@ -119,6 +119,11 @@ class ChatService:
         self.is_ready = False
         await self.backend.stop()
 
+    @property
+    def has_failed(self) -> bool:
+        """Started, and what computes has died since: every request is refused until the server is started again."""
+        return self.is_ready and not self.backend.is_alive
+
     async def reply(self, request: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
         """Answer one turn: see `assistant.messages` for the order of events. Closing the stream cancels it."""
         async with aclosing(self._turn(request, self._plan)) as events:
@@ -178,7 +183,7 @@ class ChatService:
         return adapter
 
     async def delete_adapter(self, name: str) -> None:
-        """Remove an adapter from the catalogue; requests in flight finish on it."""
+        """Remove an adapter from the catalogue; running requests finish on it, those that wait for a place may fail."""
         await asyncio.to_thread(self.intake.delete, name)
         await self.backend.retire(name)
 

@@ -124,6 +124,7 @@ class EchoBackend:
     base_name = "fake-base"
     base_digest = "0" * 64
     context_length = 2000
+    is_alive = True
 
     def __init__(self, words: int = 5, pace: float = 0.0, error: Exception | None = None) -> None:
         self.words, self.pace, self.error = words, pace, error

@@ -51,6 +51,7 @@ class Intake:
         self._fresh_base = fresh_base
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
+        self._converting = threading.Lock()
 
     def admit(self, source: Path, name: str | None = None) -> Adapter:
         """Take in a zip or a folder, as `name` or under its own. An adapter of that name is replaced, and kept
@@ -150,7 +151,9 @@ class Intake:
             raise AdapterBroken(adapter.error)
         if adapter.type not in SERVED_TYPES:
             check_finite(read_tensors(folder / WEIGHTS_FILE))
-            conversion = convert.convert(folder, self._fresh_base())
+            # One at a time: each takes a float32 base of its own, and several could take more memory than there is.
+            with self._converting:
+                conversion = convert.convert(folder, self._fresh_base())
             add_to_card(folder, "conversion", conversion.model_dump())
             adapter = read_adapter(folder)
         self._loader.load(adapter)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,12 +21,15 @@ from assistant.adapter_pool.base_shape import BaseShape
 from assistant.adapter_pool.bottleneck import read_bottleneck
 from assistant.adapter_pool.low_rank import read_adalora, read_lora
 from assistant.adapter_pool.prompts import read_multitask_prompt, read_prefix, read_prompt
+from assistant.adapter_pool.revisions import folder_of
 from assistant.adapter_pool.reward_head import take_head
 from assistant.adapter_pool.vectors import read_beft, read_bitfit, read_ia3
 from assistant.adapter_pool.weights import AdapterWeights
 from assistant.base_model import Base
 from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Adapter, content_digest, kind_of, unfit
 from assistant.errors import AdapterBroken
+
+T = TypeVar("T")
 
 READERS: dict[str, Callable[[dict[str, Any], dict[str, Tensor], BaseShape], AdapterWeights]] = {
     "LORA": read_lora,
@@ -53,25 +56,31 @@ class Loader:
 
     def size_of(self, adapter: Adapter) -> int:
         """Bytes the adapter takes in memory, from the file's header alone."""
+        return _read(adapter, self._size)
+
+    def _size(self, adapter: Adapter, folder: Path) -> int:
         try:
-            with safe_open(adapter.folder / WEIGHTS_FILE, framework="pt") as file:
+            with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
                 shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 - not a dict
         except (OSError, SafetensorError) as error:
             raise AdapterBroken(f"adapter {adapter.name!r} cannot be read: {error}") from error
         return sum(math.prod(shape) for shape in shapes) * self._base.dtype.itemsize
 
     def load(self, adapter: Adapter) -> AdapterWeights:
-        """Read one revision.
+        """Read one revision, even where another has taken its place since it was listed, if it is kept.
 
         Raises:
             AdapterBroken: it does not fit the base, cannot be served, or its files changed since they were listed.
         """
         if (why := unfit(adapter.card, (self._base.name, self._base_digest))) is not None:
             raise AdapterBroken(f"adapter {adapter.name!r}: {why}")
+        return _read(adapter, self._load)
+
+    def _load(self, adapter: Adapter, folder: Path) -> AdapterWeights:
         try:
-            config = json.loads((adapter.folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            tensors = read_tensors(adapter.folder / WEIGHTS_FILE)
-            if content_digest(adapter.folder) != adapter.digest:
+            config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            tensors = read_tensors(folder / WEIGHTS_FILE)
+            if content_digest(folder) != adapter.digest:
                 raise AdapterBroken("its files changed while they were being read; ask again")
             return self.build(config, tensors)
         except (OSError, ValueError, TypeError, ArithmeticError, re.error) as error:
@@ -88,6 +97,18 @@ class Loader:
         if kind not in READERS:
             raise AdapterBroken(f"type {kind!r} is not served; served: {', '.join(SERVED_TYPES)}")
         return replace(READERS[kind](config, tensors, self._base), head=head)
+
+
+def _read(adapter: Adapter, read: Callable[[Adapter, Path], T]) -> T:
+    """From where the revision lies; a swap may move it even while it is read."""
+    folder = folder_of(adapter)
+    try:
+        return read(adapter, folder)
+    except AdapterBroken:
+        moved = folder_of(adapter)
+        if moved == folder:
+            raise
+        return read(adapter, moved)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

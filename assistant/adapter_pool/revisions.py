@@ -144,5 +144,11 @@ class Revisions:
         shutil.rmtree(doomed)
 
 
+def folder_of(adapter: Adapter) -> Path:
+    """Where a listed revision lies now: in its folder, or among the kept ones once another has taken its place."""
+    kept = (adapter.folder.parent / FOLDER / adapter.name).glob(f"[0-9]*-{adapter.digest[:12]}")
+    return max(kept, key=_count, default=adapter.folder)
+
+
 def _count(place: Path) -> int:
     return int(place.name.split("-")[0])

@@ -23,9 +23,9 @@ def health_router(service: ChatService) -> APIRouter:
 
     @router.get("/readyz")
     async def ready(response: Response) -> dict[str, Any]:
-        if not service.is_ready:
+        if not service.is_ready or service.has_failed:
             response.status_code = 503
-            return {"status": "not ready"}
+            return {"status": "failed" if service.has_failed else "not ready"}
         backend = service.backend
         return {"status": "ready", "base": backend.base_name, "base_digest": backend.base_digest}
 

@@ -69,6 +69,11 @@ class Backend(Protocol):
         """Most tokens of prompt and answer together."""
         ...
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it computes: False once it has failed in a way that only another start mends."""
+        ...
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None:

@@ -64,6 +64,10 @@ class LocalBackend:
     def context_length(self) -> int:
         return self._context_length
 
+    @property
+    def is_alive(self) -> bool:
+        return self.engine.is_alive
+
     async def start(self) -> None:
         self.engine.start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import statistics
@@ -11,6 +10,7 @@ from typing import Any
 
 from assistant.comparison.request import ComparisonRequest, Contestant
 from assistant.comparison.scores import score
+from assistant.feedback.cells import csv_writer, guard
 from assistant.feedback.comparison_records import Answered, Comparison
 from assistant.messages import Part, Timing, Usage
 
@@ -74,9 +74,9 @@ def averages(rows: Sequence[Row]) -> list[Row]:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Texts that a spreadsheet would take for a formula get an apostrophe before them."""
+    """What a spreadsheet would take for a formula gets an apostrophe before it, see `assistant.feedback.cells`."""
     file = io.StringIO(newline="")
-    writer = csv.writer(file)
+    writer = csv_writer(file)
     writer.writerow(FIELDS)
     writer.writerows([_cell(row[name]) for name in FIELDS] for row in rows)
     return file.getvalue()
@@ -198,6 +198,4 @@ def _mean(values: Iterable[Any]) -> float | None:
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = "\n".join(value)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return "'" + value
-    return value
+    return guard(value) if isinstance(value, str) else value

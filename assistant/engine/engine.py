@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from assistant.engine.scores import ScoreBook, TokenTexts
 from assistant.engine.sequence import Sequence, State
 from assistant.engine.stream import TextStream
 from assistant.errors import EngineFailed, EngineStopped, QueueFull, SwapboardError
-from assistant.messages import BASE, FinishReason, Scored
+from assistant.messages import BASE, Finished, FinishReason, Scored
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Engine:
         self._news = threading.Event()
         self._has_started = threading.Event()
         self._is_stopping = False
+        self._why_stopped = "the server is shutting down"
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
         self.steps = self.prefilled_tokens = self.decoded_tokens = 0
         self.batch_rows: Counter[int] = Counter()
@@ -78,18 +80,18 @@ class Engine:
         self.wake()
         if self._worker.is_alive():
             self._worker.join()
-        self._take_in()
-        error = EngineStopped("the server is shutting down")
-        self._fail_running(error)
-        for sequence in list(self.scheduler.waiting):
-            self.scheduler.finish(sequence, State.FAILED)
-            sequence.tell(error)
+        self._fail_all(EngineStopped(self._why_stopped))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests are computed: False before the start, at the end, and once the worker has died."""
+        return self._worker.is_alive() and not self._is_stopping
 
     def submit(self, sequence: Sequence) -> None:
         """Raises QueueFull or EngineStopped."""
         with self._lock:
             if self._is_stopping:
-                raise EngineStopped("the server is shutting down")
+                raise EngineStopped(self._why_stopped)
             waiting = self.waiting
             free = self.scheduler.max_batch - len(self.scheduler.running)
             if waiting >= self._max_queue + free:
@@ -113,6 +115,8 @@ class Engine:
     def step(self) -> bool:
         """Schedule, run, postprocess. False when there was nothing to run."""
         rows = self.scheduler.schedule()
+        # Before the return: what is unloaded while nothing runs gives its memory back, too.
+        self._runner.keep_only(entry.weights for entry in self.pool.entries())
         if not rows:
             return False
         logits, foretelling, rewards = self._runner.run(rows)
@@ -162,9 +166,9 @@ class Engine:
                 else:
                     self._end(sequence, "length", "")
             elif row.samples:
-                self.scheduler.finish(sequence, State.FAILED)
                 name = sequence.adapter.name if sequence.adapter else BASE
-                sequence.tell(EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended"))
+                error = EngineFailed(f"{name!r} computed NaN or infinite scores; its answer was ended")
+                self._finish(sequence, State.FAILED, error)
 
     def _append(self, sequence: Sequence, token: int, logits: Tensor | None) -> None:
         """Take the next token into the answer, and its score where there are `logits`; end it where it is complete."""
@@ -202,9 +206,17 @@ class Engine:
         """`text` is what the stream held back."""
         if text or sequence.scores is not None:
             self._emit(sequence, text)
-        finished = sequence.summary(reason)
-        self.scheduler.finish(sequence, State.FINISHED)
-        sequence.tell(finished)
+        self._finish(sequence, State.FINISHED, sequence.summary(reason))
+
+    def _finish(self, sequence: Sequence, state: State, last: Finished | SwapboardError) -> None:
+        """End a sequence, then say so: whoever has their answer may unload the adapter at once.
+
+        It is said even where ending it fails, as it may on a device that has failed: the cache is written to.
+        """
+        try:
+            self.scheduler.finish(sequence, state)
+        finally:
+            sequence.tell(last)
 
     def _emit(self, sequence: Sequence, text: str) -> None:
         book: ScoreBook | None = sequence.scores
@@ -221,17 +233,27 @@ class Engine:
         # whichever thread: asked for after `start` has set 1, it would be 1 here as well.
         torch.get_num_threads()
         self._has_started.set()
-        while not self._is_stopping:
-            self._news.clear()
-            self._take_in()
-            try:
-                is_busy = self.step()
-            except Exception as failure:
-                log.exception("a step failed")
-                self._fail_running(EngineFailed(f"the step failed: {failure!r}"))
-                is_busy = True
-            if not is_busy:
-                self._news.wait()
+        try:
+            while not self._is_stopping:
+                self._round()
+        except BaseException as failure:  # whatever it is: requests must not wait for a worker that is gone
+            log.critical("the engine cannot go on", exc_info=failure)
+            self._break_down(failure)
+
+    def _round(self) -> None:
+        """Take in what has arrived and run one step, or wait where there is nothing to run."""
+        self._news.clear()
+        self._take_in()
+        try:
+            is_busy = self.step()
+        except Exception as failure:
+            log.exception("a step failed")
+            if problems := self._fail(self.scheduler.running, EngineFailed(f"the step failed: {failure!r}")):
+                raise problems[0] from failure
+            is_busy = True
+        # Asked again: a `stop` just before the clearing above has lost its wake-up call.
+        if not is_busy and not self._is_stopping:
+            self._news.wait()
 
     def _take_in(self) -> None:
         with self._lock:
@@ -239,7 +261,24 @@ class Engine:
         for sequence in arrived:
             self.scheduler.add(sequence)
 
-    def _fail_running(self, error: SwapboardError) -> None:
-        for sequence in list(self.scheduler.running):
-            self.scheduler.finish(sequence, State.FAILED)
-            sequence.tell(error)
+    def _break_down(self, failure: BaseException) -> None:
+        """Refuse what comes from now on, and tell everyone who waits."""
+        self._why_stopped = f"the engine failed and has stopped, start the server again: {failure!r}"
+        with self._lock:
+            self._is_stopping = True
+        self._fail_all(EngineStopped(self._why_stopped))
+
+    def _fail_all(self, error: EngineStopped) -> None:
+        self._take_in()
+        self._fail([*self.scheduler.running, *self.scheduler.waiting], error)
+
+    def _fail(self, sequences: Iterable[Sequence], error: SwapboardError) -> list[Exception]:
+        """End all of them with the error, whatever ending any of them raises, which is returned."""
+        problems = []
+        for sequence in list(sequences):
+            try:
+                self._finish(sequence, State.FAILED, error)
+            except Exception as problem:
+                log.exception("request %d could not be ended", sequence.id)
+                problems.append(problem)
+        return problems

@@ -82,10 +82,10 @@ class KVCache:
         """Free the sequence's slot and remember what lies in it."""
         slot = self._slot_of(sequence)
         slot.tokens = sequence.tokens[: max(sequence.computed - sequence.virtual, 0)]
+        slot.owner, slot.used = None, next(self._clock)
         is_shown_finite = sequence.generated > 0 or sequence.reward is not None
         if not is_shown_finite or sequence.state is State.FAILED:
             self._wipe(slot, sequence.computed)
-        slot.owner, slot.used = None, next(self._clock)
 
     def write(self, layer: int, keys: Tensor, values: Tensor, slots: Tensor, positions: Tensor) -> None:
         """Store one step's keys and values, each (tokens, kv heads, head dimension)."""

@@ -6,7 +6,7 @@ which is taken off again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -41,7 +41,8 @@ class MixedAdapters:
         self._layers = {name: MixedLinear(module, packs) for name, module in self._modules.items()}
         head = model.get_output_embeddings()
         self._head = next((name for name, module in self._modules.items() if module is head), None)
-        self._pack = Pack({}, model.device)
+        self._device = model.device
+        self._pack = Pack({}, self._device)
         for name, module in self._modules.items():
             module.forward = self._layers[name]
 
@@ -55,15 +56,31 @@ class MixedAdapters:
         """
         # The packed set is kept while it covers the step: rows that leave cost no repacking.
         if not adapters.keys() <= self._pack.adapters.keys():
-            self._pack = Pack(adapters, picked.device)
-            for name, layer in self._layers.items():
-                layer.packed = self._pack.layer(name)
+            self._pack_up(adapters)
         groups = self._pack.groups(rows) if adapters else []
         for layer in self._layers.values():
             layer.groups = groups
         if groups and self._head is not None and self._layers[self._head].packed is not None:
             owners = [digest for digest, count in rows for _ in range(count)]
             self._layers[self._head].groups = self._pack.groups([(owners[i], 1) for i in picked.tolist()])
+
+    def keep_only(self, resident: Iterable[AdapterWeights]) -> None:
+        """Between steps: let go of the packed set where it holds weights that are not resident any more.
+
+        They would otherwise stay in memory, twice, until some step needs an adapter outside of the set.
+        """
+        if self._pack.adapters:
+            there = {id(weights) for weights in resident}
+            if any(id(weights) not in there for weights in self._pack.adapters.values()):
+                self._pack_up({})
+
+    def _pack_up(self, adapters: Mapping[str, AdapterWeights]) -> None:
+        # First let go of the old set, so that there is never more than one in memory.
+        for layer in self._layers.values():
+            layer.packed, layer.groups = None, []
+        self._pack = Pack(adapters, self._device)
+        for name, layer in self._layers.items():
+            layer.packed = self._pack.layer(name)
 
     def close(self) -> None:
         for module in self._modules.values():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from assistant.adapter_pool.base_shape import kv_shapes
+from assistant.adapter_pool.weights import AdapterWeights
 from assistant.base_model import Base
 from assistant.engine import soft_prompt
 from assistant.engine.attention import NAME, Block, Layout
@@ -86,6 +89,10 @@ class Runner:
         after = logits[[ends[i] for i in back]] if sampling else logits[:0]
         rewards = self._rewards([rows[i].sequence for i in sampling], ends)
         return after, {id: logits[where] for id, where in scored.items()}, rewards
+
+    def keep_only(self, resident: Iterable[AdapterWeights]) -> None:
+        """Let go of copies of adapters that are not resident any more."""
+        self._adapters.keep_only(resident)
 
     def close(self) -> None:
         """Leave the model as it was found."""

@@ -111,13 +111,12 @@ class Scheduler:
         if sequence.is_over:
             raise RuntimeError(f"sequence {sequence.id} ended twice: {sequence.state}, then {state}")
         was, sequence.state = sequence.state, state
-        if was is State.WAITING:
-            self.waiting.remove(sequence)
-        else:
-            self.running.remove(sequence)
-            self.slots.release(sequence)
+        (self.waiting if was is State.WAITING else self.running).remove(sequence)
+        # The slot last: it writes to the cache, which a device that has failed refuses.
         if sequence.lease is not None:
             self.pool.release(sequence.lease)
+        if was is not State.WAITING:
+            self.slots.release(sequence)
 
     def _admit(self) -> None:
         held_up: Sequence | None = None

@@ -6,24 +6,26 @@ in and goes out again in the same format is the same rows.
 
 from __future__ import annotations
 
-import re
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy.exc import DataError as NotStorable
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import columns, comparisons
 from assistant.database.tables.conversations import turns
 from assistant.database.tables.votes import votes
-from assistant.errors import DataError, InvalidRequest
+from assistant.errors import DataError, InvalidRequest, StoreUnavailable
 from assistant.feedback.arena import ranked_list, vote_id
-from assistant.feedback.ballots import IMPORTED, SCALES, Ranking, Rating
+from assistant.feedback.ballots import IMPORTED, Ranking, Rating
 from assistant.feedback.cases import vote_of
 from assistant.feedback.formats import FORMATS, Format, Row
+from assistant.feedback.row_reader import Answer, check_id, check_whole, ranked_answers, ranking, rated_answer, rating
 from assistant.feedback.votes import check_ranks
 from assistant.messages import ChatRequest, CompletionRequest, Decoding, Message, Part, Route, Timing, Usage
 
@@ -34,12 +36,17 @@ NO_VOTES: dict[Format, str] = {
 """The formats that cannot become votes again, and why."""
 
 ADMITTED = tuple(format for format in FORMATS if format not in NO_VOTES)
-ID = re.compile(r"[0-9A-Za-z_-]{1,32}")
 OWNER = "import-"
 """How the owner of a comparison begins that came with a file. The rest is random: it is in nobody's list."""
 
 EARLIEST, CLOCKS_APART = datetime(1970, 1, 1, tzinfo=UTC), timedelta(days=1)
 """When a vote can have been cast: a plot of votes per day cannot reach from the year 1 to 9999."""
+
+AT_ONCE = 200
+"""Votes that come in with one transaction: it keeps every other writer waiting, for well under a second."""
+
+PAUSE = 0.01
+"""Seconds between two transactions."""
 
 NO_DIGEST = ""
 """The base's digest of an answer from a file, which does not tell it."""
@@ -54,41 +61,59 @@ class Admitted:
     refused: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Answer:
-    turn_id: str
-    mode: str
-    adapter: str
-    text: str
-    is_finished: bool
-    tokens: int
-    shown: int
-    is_chat: bool = True
-
-
 def admit(database: Database, rows: Sequence[Row], format: Format) -> Admitted:
-    """Keep the votes of a file that `read_file` has read. All that can come in do so at once.
+    """Keep the votes of a file that `read_file` has read, `AT_ONCE` in one transaction, so that others can write between.
+
+    Whatever ends it midway: votes that are here already are passed over, so the same file brings in the rest.
 
     Raises:
         DataError: the format does not hold whole votes.
-        StoreUnavailable: the database does not answer; then nothing was saved.
+        StoreUnavailable: the database does not answer; says how many votes have come in before.
     """
     if format in NO_VOTES:
         raise DataError(f"{format} rows cannot become votes again: {NO_VOTES[format]}; allowed: {', '.join(ADMITTED)}")
+    found, done = list(_by_vote(rows, format)), Admitted(0, 0, ())
+    for start in range(0, len(found), AT_ONCE):
+        try:
+            with database.writing() as connection:
+                some = _admit_some(connection, found[start : start + AT_ONCE], format)
+        except StoreUnavailable as error:
+            if not done.added:
+                raise
+            raise StoreUnavailable(
+                f"{_votes(done.added)} came in, and of the rest {error}; bring the file in again for it"
+            ) from error
+        done = Admitted(done.added + some.added, done.known + some.known, done.refused + some.refused)
+        # The turn to write goes to whoever asks first, which would be this thread again.
+        time.sleep(PAUSE)
+    return done
+
+
+def _admit_some(connection: Connection, found: Iterable[tuple[int, str, list[Row]]], format: Format) -> Admitted:
     added, known, refused = 0, 0, []
-    with database.writing() as connection:
-        for number, vote, told in _by_vote(rows, format):
-            try:
-                if _is_known(connection, vote):
-                    known += 1
-                    continue
-                row = ranked_list(told) if format == "arena" else told[0]
-                with connection.begin_nested():
-                    _admit(connection, row, format)
-                added += 1
-            except InvalidRequest as error:
-                refused.append(f"row {number}: {error}")
+    for number, vote, told in found:
+        try:
+            if _is_known(connection, vote):
+                known += 1
+                continue
+            for row in told:
+                check_whole(row)
+            row = ranked_list(told) if format == "arena" else told[0]
+            with connection.begin_nested():
+                _admit(connection, row, format)
+            added += 1
+        except InvalidRequest as error:
+            refused.append(f"row {number}: {error}")
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            refused.append(f"row {number}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}")
+        except NotStorable as error:
+            refused.append(f"row {number}: {error.orig}")
     return Admitted(added, known, tuple(refused))
+
+
+def _votes(count: int) -> str:
+    return "1 vote" if count == 1 else f"{count} votes"
 
 
 def _by_vote(rows: Sequence[Row], format: Format) -> Iterable[tuple[int, str, list[Row]]]:
@@ -103,27 +128,23 @@ def _by_vote(rows: Sequence[Row], format: Format) -> Iterable[tuple[int, str, li
 
 
 def _is_known(connection: Connection, vote: str) -> bool:
-    if not ID.fullmatch(vote):
-        raise InvalidRequest(f"vote {vote!r}; allowed: 1 to 32 letters, digits, - and _")
+    check_id(vote, "vote")
     return connection.execute(select(votes.c.id).where(votes.c.id == vote)).one_or_none() is not None
 
 
 def _admit(connection: Connection, row: Row, format: Format) -> None:
-    """Raises InvalidRequest for a row that is no vote, or does not fit what is here."""
+    """Raises InvalidRequest, or pydantic's ValidationError, for a row that is no vote, or does not fit what is here."""
+    prompt = tuple(Message.model_validate(message) for message in row["prompt"])
+    ballot = rating(row) if format == "ratings" else ranking(row)
     try:
-        prompt = tuple(Message.model_validate(message) for message in row["prompt"])
         when = datetime.fromtimestamp(row["tstamp"], UTC)
-        ballot = _rating(row) if format == "ratings" else _ranking(row)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        raise InvalidRequest(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from error
     except (ValueError, OverflowError, OSError) as error:
         raise InvalidRequest(f"tstamp {row['tstamp']!r} is no moment: {error}") from error
     if not EARLIEST <= when <= datetime.now(UTC) + CLOCKS_APART:
         raise InvalidRequest(f"tstamp {row['tstamp']!r}, {when:%Y-%m-%d}; allowed: from 1970 until now")
     if not prompt or prompt[-1].role != "user":
         raise InvalidRequest("the prompt does not end with a question")
-    answers = _answers(row) if isinstance(ballot, Ranking) else [_rated(row)]
+    answers = ranked_answers(row) if isinstance(ballot, Ranking) else [rated_answer(row)]
     if isinstance(ballot, Ranking):
         if len(prompt) > 2 or (len(prompt) == 2 and prompt[0].role != "system"):
             raise InvalidRequest("the prompt of a ranking is a question, with at most a system prompt before it")
@@ -151,56 +172,12 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
     _add_vote(connection, row, ballot, when)
 
 
-def _ranking(row: Row) -> Ranking:
-    lists = ("modes", "adapters", "turns", "finished", "shown", "tokens")
-    if any(len(row[name]) != len(row["responses"]) for name in lists):
-        raise InvalidRequest(f"{', '.join(lists)}: allowed: one for each of the {len(row['responses'])} responses")
-    if sorted(row["shown"]) != list(range(len(row["shown"]))):
-        raise InvalidRequest(f"shown {row['shown']}; allowed: each place once, from 0")
-    if len(set(row["turns"])) < len(row["turns"]):
-        raise InvalidRequest(f"turns {row['turns']}; allowed: each once")
-    return Ranking(
-        comparison_id=_id(row["comparison"]),
-        verdict=row["verdict"],
-        ranks=tuple(row["ranks"]),
-        comment=row["comment"],
-        tags=tuple(row["tags"]),
-    )
-
-
-def _rating(row: Row) -> Rating:
-    return Rating(
-        turn_id=_id(row["turn"]),
-        thumb=row["thumb"],
-        scales={scale: row[scale] for scale in SCALES if row[scale] is not None},
-        tags=tuple(row["tags"]),
-        comment=row["comment"],
-        correction=row["correction"],
-    )
-
-
-def _answers(row: Row) -> list[_Answer]:
-    named = zip(row["turns"], row["modes"], row["adapters"], row["responses"], strict=True)
-    told = zip(row["finished"], row["tokens"], row["shown"], strict=True)
-    return [_Answer(_id(one[0]), *one[1:], *rest) for one, rest in zip(named, told, strict=True)]
-
-
-def _rated(row: Row) -> _Answer:
-    return _Answer(_id(row["turn"]), row["mode"], row["adapter"], row["response"], True, 0, 0, row["is_chat"])
-
-
-def _id(text: str) -> str:
-    if not ID.fullmatch(text):
-        raise InvalidRequest(f"id {text!r}; allowed: 1 to 32 letters, digits, - and _")
-    return text
-
-
 def _texts(connection: Connection, turn_ids: Sequence[str]) -> dict[str, str]:
     found = connection.execute(select(turns.c.id, turns.c.parts).where(turns.c.id.in_(turn_ids)))
     return {row.id: "\n\n".join(part["text"] for part in row.parts or ()) for row in found}
 
 
-def _part(answer: _Answer, prompt: tuple[Message, ...]) -> Part:
+def _part(answer: Answer, prompt: tuple[Message, ...]) -> Part:
     return Part(
         route=Route(adapter=answer.adapter, confidence=1.0, reason="from a file", text=prompt[-1].content),
         digest=None,
@@ -212,7 +189,7 @@ def _part(answer: _Answer, prompt: tuple[Message, ...]) -> Part:
     )
 
 
-def _add_turn(connection: Connection, answer: _Answer, prompt: tuple[Message, ...], when: datetime) -> None:
+def _add_turn(connection: Connection, answer: Answer, prompt: tuple[Message, ...], when: datetime) -> None:
     asked: ChatRequest | CompletionRequest = (
         ChatRequest(messages=prompt, adapter=answer.adapter)
         if answer.is_chat
@@ -238,7 +215,7 @@ def _add_turn(connection: Connection, answer: _Answer, prompt: tuple[Message, ..
 def _seat(
     connection: Connection,
     comparison_id: str,
-    answers: Sequence[_Answer],
+    answers: Sequence[Answer],
     prompt: tuple[Message, ...],
     when: datetime,
     was_blind: bool,
@@ -246,9 +223,16 @@ def _seat(
     """The comparison with its columns, where it is not there yet. Its names are told: the file names them."""
     if connection.execute(select(comparisons.c.id).where(comparisons.c.id == comparison_id)).one_or_none():
         return
-    # A rating may have come in before the ranking: then its answer sits alone so far.
+    # A rating may have come in before the ranking: then its answer sits alone so far, and nobody has ranked it there.
     seated = select(columns.c.comparison_id).where(columns.c.turn_id.in_([answer.turn_id for answer in answers]))
-    connection.execute(delete(comparisons).where(comparisons.c.id.in_(seated), comparisons.c.owner.like(f"{OWNER}%")))
+    seats = select(columns.c.comparison_id).where(columns.c.comparison_id.in_(seated))
+    connection.execute(
+        delete(comparisons).where(
+            comparisons.c.id.in_(seats.group_by(columns.c.comparison_id).having(func.count() == 1)),
+            comparisons.c.owner.like(f"{OWNER}%"),
+            ~exists().where(votes.c.comparison_id == comparisons.c.id),
+        )
+    )
     if connection.execute(seated).first():
         raise InvalidRequest("an answer is in another comparison here")
     connection.execute(
@@ -265,7 +249,7 @@ def _seat(
             revealed_at=when,
         )
     )
-    seats = [
+    rows = [
         {
             "comparison_id": comparison_id,
             "position": position,
@@ -276,7 +260,7 @@ def _seat(
         }
         for position, answer in enumerate(answers)
     ]
-    connection.execute(insert(columns), seats)
+    connection.execute(insert(columns), rows)
 
 
 def _add_vote(connection: Connection, row: Row, ballot: Ranking | Rating, when: datetime) -> None:

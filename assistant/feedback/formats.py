@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, Literal, get_args
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from assistant.errors import DataError
 from assistant.feedback.ballots import SCALES
+from assistant.feedback.cells import csv_writer, guard, guard_json, unguard
 
 Row = dict[str, Any]
 Format = Literal["preference", "unpaired", "ranked", "arena", "ratings"]
@@ -103,10 +103,6 @@ SCHEMAS: dict[Format, pa.Schema] = {
     ),
 }
 
-RISKY = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-"""How a text begins that a spreadsheet may take for a formula: OWASP, CSV Injection. An apostrophe goes before it, and
-before one that has some already, so that it can be taken away again."""
-
 
 def write(rows: Sequence[Row], format: Format, file_type: FileType, target: BinaryIO) -> None:
     """Write rows as the file type has them. CSV holds texts as they are, and everything else as JSON."""
@@ -117,7 +113,7 @@ def write(rows: Sequence[Row], format: Format, file_type: FileType, target: Bina
         target.writelines(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
     else:
         text = io.TextIOWrapper(target, encoding="utf-8", newline="")
-        writer = csv.writer(text)
+        writer = csv_writer(text)
         writer.writerow(schema.names)
         writer.writerows([_cell(row[field.name], field) for field in schema] for row in rows)
         text.detach()
@@ -139,14 +135,14 @@ def read(source: BinaryIO, format: Format, file_type: FileType, name: str) -> li
 
 def _cell(value: Any, field: pa.Field) -> str:
     if not _is_plain(field):
-        return "" if value is None else json.dumps(value, ensure_ascii=False)
-    return f"'{value}" if RISKY.match(value) else str(value)
+        return "" if value is None else guard_json(json.dumps(value, ensure_ascii=False))
+    return guard(value)
 
 
 def _value(cell: str, field: pa.Field) -> Any:
     if not _is_plain(field):
         return None if cell == "" else json.loads(cell)
-    return cell[1:] if cell.startswith("'") and RISKY.match(cell) else cell
+    return unguard(cell)
 
 
 def _is_plain(field: pa.Field) -> bool:

@@ -182,6 +182,33 @@ class Store:
             )
             return result.rowcount
 
+    def remove_turn(self, turn_id: str, owner: str) -> None:
+        """Hide one turn of a conversation of the owner's. Raises NotFound."""
+        with self.database.writing() as connection:
+            hidden = update(turns).where(turns.c.id == turn_id, turns.c.conversation_id.in_(_of(owner)))
+            result = connection.execute(hidden.values(removed_at=datetime.now(UTC)))
+            _found(result.rowcount, "turn", turn_id)
+
+    def replace_turns(self, turn_id: str, owner: str, position: int) -> None:
+        """Let a turn take the place of all others of its conversation from `position` on, which are hidden.
+
+        Raises NotFound for a turn that is in no conversation of the owner's.
+        """
+        its_own = select(turns.c.conversation_id).where(
+            turns.c.id == turn_id, turns.c.conversation_id.in_(_of(owner)), turns.c.removed_at.is_(None)
+        )
+        with self.database.writing() as connection:
+            conversation_id = connection.scalar(its_own)
+            _found(conversation_id is not None, "turn", turn_id)
+            others = (
+                turns.c.conversation_id == conversation_id,
+                turns.c.position >= position,
+                turns.c.removed_at.is_(None),
+                turns.c.id != turn_id,
+            )
+            connection.execute(update(turns).where(*others).values(removed_at=datetime.now(UTC)))
+            connection.execute(update(turns).where(turns.c.id == turn_id).values(position=position))
+
     def recover(self) -> int:
         """Call once at the start: turns a crash left running become failed, their text kept; returns how many."""
         with self.database.writing() as connection:
@@ -226,6 +253,10 @@ def _turn(row: Row[Any]) -> Turn:
     ballot = fields.pop("ballot", None) or {}
     parts = tuple(Part.model_validate(part) for part in fields["parts"])
     return Turn(**{**fields, "parts": parts, "liked": ballot.get("thumb")})
+
+
+def _of(owner: str) -> Any:
+    return select(conversations.c.id).where(conversations.c.owner == owner)
 
 
 def _is(conversation_id: str, owner: str) -> Any:

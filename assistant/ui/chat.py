@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from assistant.errors import InvalidRequest, NotFound, NothingRelevant, StoreUnavailable, SwapboardError
-from assistant.feedback.records import Conversation
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Rating, VoteStore
 from assistant.messages import AUTO, ChatRequest, Message, Retrieval
@@ -24,6 +23,7 @@ from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
 from assistant.ui.presence import Presence
 from assistant.ui.rating_panel import RatingPanel
+from assistant.ui.replacement import make_room
 from assistant.ui.reward_panel import RewardPanel
 from assistant.ui.toast import tell
 from assistant.ui.visitor import Visitor, read_visitor
@@ -167,7 +167,7 @@ class ChatTab:
             if text is not None and not text.strip():
                 raise InvalidRequest("Write a message first.")
             retrieval, decoding = read_retrieval(*settings[2:5]), read_controls(settings[5:])
-            conversation, question = await asyncio.to_thread(self._make_room, visitor, text, place)
+            conversation, question, replaced = await asyncio.to_thread(make_room, self.store, visitor, text, place)
             visitor = replace(visitor, conversation=conversation.id)
             messages = [*conversation.messages, Message(role="user", content=question)]
             if settings[1] and settings[1].strip():
@@ -180,8 +180,10 @@ class ChatTab:
                     decoding=decoding,
                     conversation_id=conversation.id,
                     retrieval=retrieval,
+                    turn_id=replaced.turn_id if replaced else None,
                 ),
                 visitor.owner,
+                replaced,
             )
             # A newcomer gets their id with the first message.
             self.presence.enter(str(request.session_hash), visitor.owner)
@@ -197,31 +199,16 @@ class ChatTab:
         async for updates in self._follow(visitor, reply, is_ours, request):
             yield updates
 
-    def _make_room(self, visitor: Visitor, text: str | None, place: int | None) -> tuple[Conversation, str]:
-        """The conversation as it is before the question, and the question."""
-        if not visitor.conversation:
-            return self.store.create_conversation(visitor.owner), text or ""
-        conversation = self.store.conversation(visitor.conversation, visitor.owner)
-        turns = conversation.turns
-        if place is None:
-            # A question that got no answer has gone back to the box: what is sent now stands in its place.
-            place = len(turns) - 1 if turns and turns[-1].state != "finished" and not turns[-1].text else len(turns)
-        elif place >= len(turns):
-            raise InvalidRequest("this conversation has changed meanwhile; reload the page")
-        if place == len(turns):
-            return conversation, text or ""
-        if text is None:
-            text = turns[place].user_text
-        self.store.remove_turns_from(conversation.id, visitor.owner, turns[place].position)
-        return replace(conversation, turns=turns[:place]), text
-
     async def _follow(
         self, visitor: Visitor, reply: LiveReply, is_ours: Any, request: gr.Request
     ) -> AsyncIterator[Updates]:
         """Show an answer while it is written, then what was kept of it."""
         try:
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
-            before = [from_turn(turn) for turn in conversation.turns if turn.state != "running"]
+            turns = [turn for turn in conversation.turns if turn.state != "running"]
+            if (replaced := reply.replaced) is not None:
+                turns = [turn for turn in turns if turn.position < replaced.position]
+            before = [from_turn(turn) for turn in turns]
         except SwapboardError as error:
             tell(error)
             before = []
@@ -236,7 +223,9 @@ class ChatTab:
                 is_listed = True
                 updates |= await self.history.refresh(visitor)
             yield updates
-        if exchange.state == "failed" and exchange.code != NothingRelevant.code:
+        withdrawn = reply.replaced if reply.replaced is not None and reply.replaced.is_withdrawn else None
+        # That nothing was found stands in the conversation, unless the question does not.
+        if exchange.state == "failed" and (exchange.code != NothingRelevant.code or withdrawn):
             tell(exchange.error or "", "No answer")
         try:
             updates = await self._settled(visitor, exchange)
@@ -244,7 +233,8 @@ class ChatTab:
             # Nothing can be read back; what there is of the answer stays to be seen.
             tell(error, "The conversation cannot be shown as it was kept")
             updates = {self.parts.composer: gr.update(submit_btn=True, stop_btn=False)}
-        if exchange.state == "failed" or (exchange.state == "stopped" and not exchange.text):
+        is_unanswered = exchange.state == "failed" or (exchange.state == "stopped" and not exchange.text)
+        if is_unanswered and not (withdrawn and withdrawn.question == exchange.user_text):
             updates[self.parts.returned] = exchange.user_text
         if is_ours():
             yield updates

@@ -17,6 +17,7 @@ from assistant.errors import InvalidRequest, SwapboardError
 from assistant.messages import ChatRequest, Failed
 from assistant.service import ChatService
 from assistant.ui.exchange import Exchange
+from assistant.ui.replacement import Replacement
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,10 @@ class Live(ABC, Generic[S]):
 class LiveReply(Live[Exchange]):
     """One answer under way."""
 
-    def __init__(self, service: ChatService, request: ChatRequest, owner: str) -> None:
+    def __init__(
+        self, service: ChatService, request: ChatRequest, owner: str, replaced: Replacement | None = None
+    ) -> None:
+        self.replaced = replaced
         self._request = request
         super().__init__(service, owner, Exchange(request.messages[-1].content))
 
@@ -116,6 +120,11 @@ class LiveReply(Live[Exchange]):
         async with aclosing(self._service.reply(self._request)) as events:
             async for event in events:
                 yield self.now.after(event)
+
+    async def _show(self, now: Exchange) -> None:
+        if self.replaced is not None:
+            await self.replaced.settle(now)
+        await super()._show(now)
 
     def _failed(self, error: Exception) -> Exchange:
         return self.now.after(Failed(status=500, code="internal_error", message=told(error)))
@@ -140,12 +149,17 @@ class LiveReplies:
         reply = self._replies.get(conversation_id)
         return None if reply is None or reply.exchange.is_over else reply
 
-    def start(self, conversation_id: str, request: ChatRequest, owner: str) -> LiveReply:
-        """Raises InvalidRequest where the conversation is being answered already."""
+    def start(
+        self, conversation_id: str, request: ChatRequest, owner: str, replaced: Replacement | None = None
+    ) -> LiveReply:
+        """`replaced` are the turns whose place the question takes; the request bears the new turn's id.
+
+        Raises InvalidRequest where the conversation is being answered already.
+        """
         if self.find(conversation_id) is not None:
             raise InvalidRequest("this conversation is being answered: wait for the answer or stop it first")
         self._replies = {key: reply for key, reply in self._replies.items() if not reply.exchange.is_over}
-        self._replies[conversation_id] = LiveReply(self._service, request, owner)
+        self._replies[conversation_id] = LiveReply(self._service, request, owner, replaced)
         return self._replies[conversation_id]
 
     async def stop_all(self, owner: str) -> None:

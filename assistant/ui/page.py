@@ -45,7 +45,7 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
         with gr.Row(elem_id="top-bar"):
             gr.HTML("<h1>Swapboard</h1>", elem_id="brand", apply_default_css=False)
             status = gr.HTML(
-                render.status_line(service.is_ready, service.backend.base_name),
+                render.status_line(service.is_ready, service.has_failed, service.backend.base_name),
                 elem_id="status",
                 apply_default_css=False,
             )
@@ -67,15 +67,15 @@ def build_page(service: ChatService, store: Store, batches: Batches) -> gr.Block
 
         async def look(request: gr.Request, last: Any, picked: str, selected: str) -> Updates:
             statuses = await asyncio.to_thread(service.adapters)
-            now = (service.is_ready, statuses, [_offered(status) for status in statuses])
+            now = (service.is_ready, service.has_failed, statuses, [_offered(status) for status in statuses])
             if now == last:
                 return {seen: gr.skip()}
             updates: Updates = {
                 seen: now,
-                status: render.status_line(service.is_ready, service.backend.base_name),
+                status: render.status_line(service.is_ready, service.has_failed, service.backend.base_name),
                 **adapters.refresh(statuses, adapters.chosen(request, selected)),
             }
-            if last is None or now[2] != last[2]:
+            if last is None or now[-1] != last[-1]:
                 choices = render.adapter_choices(statuses)
                 is_gone = picked not in {value for _, value in choices}
                 # The value is left alone where it can be: another may have been picked since this was asked.

@@ -153,7 +153,9 @@ def conversation_list(conversations: Sequence[Conversation], current: str) -> st
     return f'<ul class="sb-list">{"".join(items)}</ul>'
 
 
-def status_line(is_ready: bool, base_name: str) -> str:
+def status_line(is_ready: bool, has_failed: bool, base_name: str) -> str:
+    if has_failed:
+        return '<div class="sb-status sb-failed" role="status">The engine has failed: start the server again</div>'
     if not is_ready:
         return '<div class="sb-status sb-loading" role="status">Loading the base model…</div>'
     return f'<div class="sb-status sb-ready" role="status">{one_line(base_name)} is ready</div>'

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from assistant.errors import DataError, SwapboardError
+from assistant.errors import DataError, StoreUnavailable, SwapboardError
 from assistant.feedback.admission import ADMITTED, admit
 from assistant.feedback.export import Side, export_rows
 from assistant.feedback.filters import Filters
@@ -156,6 +156,8 @@ class VoteFiles:
             rows = await asyncio.to_thread(read_file, path, format)
             done = await asyncio.to_thread(admit, self.votes.database, rows, format) if format in ADMITTED else None
             told = import_outcome(path.name, format, len(rows), done)
+        except StoreUnavailable as error:  # a long file may have come in in part, which the error tells
+            told = result(f"The votes did not come in: {error}", "bad")
         except SwapboardError as error:
             told = result(f"Nothing was added. {error}", "bad")
         return {self.outcome: told, self.file: None}

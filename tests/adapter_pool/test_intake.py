@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import peft
 import pytest
 from safetensors.torch import load_file, save_file
 
+from assistant.adapter_pool import convert
 from assistant.adapter_pool.intake import Intake
 from assistant.adapter_pool.loader import Loader
 from assistant.base_model import load_base
@@ -275,6 +278,30 @@ def test_other_types_are_converted_with_the_error_on_the_card(intake, base, tmp_
     bench.run()
     assert answer.ids == tiny.peft_answer(base, folder, prompt, 12) != tiny.peft_answer(base, None, prompt, 12)
     bench.close()
+
+
+def test_conversions_take_turns_so_that_one_base_is_in_memory_at_a_time(intake, base, tmp_path, monkeypatch):
+    folder = tiny.write_adapter(tmp_path / "loha", base, CONVERTIBLE["loha"](), 3)
+    bases, most = [], []
+    fresh, convert_one = intake._fresh_base, convert.convert
+
+    def load():
+        bases.append(None)
+        most.append(len(bases))
+        return fresh()
+
+    def convert_and_count(folder, model):
+        time.sleep(0.05)
+        try:
+            return convert_one(folder, model)
+        finally:
+            bases.pop()
+
+    monkeypatch.setattr(intake, "_fresh_base", load)
+    monkeypatch.setattr(convert, "convert", convert_and_count)
+    with ThreadPoolExecutor() as threads:
+        admitted = list(threads.map(lambda n: intake.admit(folder, f"loha-{n}"), range(3)))
+    assert all(adapter.is_usable for adapter in admitted) and most == [1, 1, 1]
 
 
 def test_a_type_that_peft_cannot_convert_is_refused_by_name(intake, base, tmp_path):

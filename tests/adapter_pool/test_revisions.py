@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
+from assistant.adapter_pool import loader
 from assistant.adapter_pool.intake import Intake
 from assistant.adapter_pool.loader import Loader
 from assistant.adapter_pool.revisions import FOLDER, MOST_KEPT, Revisions
@@ -17,6 +20,7 @@ from assistant.base_model import load_base
 from assistant.catalog import CONFIG_FILE, Catalog
 from assistant.errors import AdapterBroken, NotFound, UnknownAdapter
 from tests import tiny
+from tests.engine.harness import Bench
 from tests.fakes import write_adapter
 
 
@@ -141,6 +145,58 @@ def test_going_back_is_a_swap_and_can_itself_be_undone(intake: Intake, sources: 
     assert intake.revert("mood").digest == first == intake.catalog.get("mood").digest
     assert [one.digest for one in intake.revisions("mood")] == [second]
     assert intake.revert("mood", second[:10]).digest == second
+
+
+def test_requests_that_wait_through_a_swap_are_answered_by_the_revision_they_asked_for(
+    intake: Intake, base: Path, sources: list[Path]
+) -> None:
+    """One runs and two wait, as draws of a best-of-n do: none of those holds the old revision."""
+    first = intake.admit(sources[0], "mood")
+    alone = [tiny.peft_answer(base, source, [72, 101], 6) for source in sources]
+    assert alone[0] != alone[1]
+    bench = Bench(base, max_batch=1)
+    old = [bench.submit([72, 101], first, 6) for _ in range(3)]
+    while not old[0].ids:
+        bench.step()
+    second = intake.admit(sources[1], "mood")
+    bench.pool.retire("mood", keep=second.digest)
+    new = bench.submit([72, 101], second, 6)
+    bench.run()
+    assert [answer.ids for answer in (*old, new)] == [alone[0]] * 3 + [alone[1]]
+    assert all(answer.finished for answer in (*old, new))
+    bench.close()
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_a_revision_is_read_from_where_a_swap_has_put_it(
+    intake: Intake, base: Path, sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    wider = tiny.write_adapter(tmp_path / "wider", base, tiny.lora_config(r=8), 3)
+    first = intake.admit(sources[0], "mood")
+    reader, read = intake._loader, loader.read_tensors
+    size, weights = reader.size_of(first), reader.load(first)
+
+    def swapped_meanwhile(path: Path) -> dict[str, Tensor]:
+        monkeypatch.setattr(loader, "read_tensors", read)
+        intake.admit(wider, "mood")
+        return read(path)
+
+    if moment == "while":
+        monkeypatch.setattr(loader, "read_tensors", swapped_meanwhile)
+    else:
+        intake.admit(wider, "mood")
+    again = reader.load(first)
+    name, change = next(iter(weights.layers.items()))
+    assert torch.equal(again.layers[name].low_rank.a, change.low_rank.a) and reader.size_of(first) == size
+    intake.revert("mood")
+    assert torch.equal(reader.load(first).layers[name].low_rank.a, change.low_rank.a)
+
+
+def test_a_revision_that_lies_nowhere_any_more_is_refused(intake: Intake, sources: list[Path], tmp_path: Path) -> None:
+    first = intake.admit(sources[0], "mood")
+    shutil.copytree(sources[1], intake.catalog.folder / "mood", dirs_exist_ok=True)
+    with pytest.raises(AdapterBroken, match="'mood': its files changed"):
+        intake._loader.load(first)
 
 
 def test_a_broken_adapter_has_a_way_back(intake: Intake, sources: list[Path]) -> None:

@@ -41,6 +41,15 @@ def test_it_is_alive_at_once_and_ready_once_the_base_is_up(connect):
     assert httpx.get(f"{client.url}/readyz").status_code == 503
 
 
+def test_it_is_not_ready_once_what_computes_has_died(connect):
+    client = connect()
+    client.service.is_ready = True
+    client.service.backend.is_alive = False
+    answer = httpx.get(f"{client.url}/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "failed"})
+    assert httpx.get(f"{client.url}/healthz").status_code == 200
+
+
 def test_requests_tokens_and_times_are_counted(connect):
     client = connect(EchoBackend(words=5, pace=0.01))
     client.chat.completions.create(model="sums", **CHAT)

@@ -34,6 +34,12 @@ async def collect(backend: LocalBackend, prompt: list[int], **options: object) -
     return [item async for item in backend.generate(Generation(tuple(prompt), None, decoding, **options))]
 
 
+async def test_it_is_alive_while_its_engine_computes(backend):
+    assert backend.is_alive
+    backend.engine.stop()
+    assert not backend.is_alive
+
+
 async def test_an_echo_brings_the_prompts_text_and_its_scores_first(backend):
     prompt = backend.base.tokenizer(TEXT)["input_ids"]
     first, *rest, finished = await collect(backend, prompt, echo=True, decoding={"logprobs": 2})

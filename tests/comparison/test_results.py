@@ -63,11 +63,18 @@ async def test_means_are_over_the_answers_there_are(compare_over, comparisons):
     assert (typo["contestant"], typo["answers"], typo["failed"], typo["f1"]) == ("tuned moood", 0, 2, None)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "\nx", "＝1+1"])
 def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(text):
-    row = {**dict.fromkeys(FIELDS), "question": text, "answer": "a, b", "tokens": -1}
+    row = {**dict.fromkeys(FIELDS), "question": text, "answer": "a, b;=1", "references": ["a", "=1"], "tokens": -1}
     (back,) = csv.DictReader(io.StringIO(to_csv([row]), newline=""))
-    assert back["question"] == "'" + text and back["answer"] == "a, b" and back["tokens"] == "-1"
+    assert back["question"] == "'" + text and back["answer"] == "a, b;'=1" and back["tokens"] == "-1"
+    assert back["references"] == "a\n'=1" and back["contestant"] == ""
+
+
+def test_every_cell_of_a_table_is_in_quotes():
+    row = {**dict.fromkeys(FIELDS), "question": "a", "tokens": 1}
+    header, line = to_csv([row]).splitlines()
+    assert all(cell[0] == cell[-1] == '"' for text in (header, line) for cell in text.split(","))
 
 
 async def test_json_lines_hold_everything_that_is_known(compare_over, comparisons):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -221,10 +223,10 @@ def test_a_request_whose_reader_is_gone_ends_alone(base, monkeypatch, breaks):
     bench = Bench(base)
     gone, other = bench.submit("x", None, 300), bench.submit("y", None, 3)
 
-    def refuse(item: object) -> None:
+    def is_gone(item: object) -> None:
         raise RuntimeError("Event loop is closed")
 
-    gone.sequence.emit = refuse
+    gone.sequence.emit = is_gone
     run, outcomes = bench.runner.run, iter([breaks == "once"])
     monkeypatch.setattr(bench.runner, "run", lambda rows: 1 / 0 if next(outcomes, False) else run(rows))
     bench.engine.start()
@@ -234,6 +236,63 @@ def test_a_request_whose_reader_is_gone_ends_alone(base, monkeypatch, breaks):
     fine = bench.submit("z", None, 2)
     wait_until(lambda: fine.items and isinstance(fine.items[-1], Finished))
     bench.close()
+
+
+def refuse(*_):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_device_that_has_failed_ends_every_request_and_the_engine_says_so(base, lora, monkeypatch):
+    """Then not even the cache can be cleared: the worker ends, and nobody waits for it."""
+    bench = Bench(base, max_batch=1)
+    running = bench.submit("x", lora, 300)
+    wait_until(lambda: (bench.step(), running.items)[1])
+    waiting = bench.submit("y", lora)
+    monkeypatch.setattr(bench.runner, "run", refuse)
+    monkeypatch.setattr(bench.runner.cache, "_wipe", refuse)
+    bench.engine.start()
+    wait_until(lambda: waiting.items and not bench.engine.is_alive)
+    assert isinstance(running.items[-1], EngineFailed) and "illegal memory" in str(running.items[-1])
+    assert isinstance(waiting.items[-1], EngineStopped) and "start the server again" in str(waiting.items[-1])
+    with pytest.raises(EngineStopped, match="illegal memory"):
+        bench.submit("z")
+    assert bench.pool.entries()[0].leases == 0
+    bench.close()
+
+
+def test_a_request_is_told_its_end_where_its_place_cannot_be_cleared(base, lora, tmp_path, monkeypatch):
+    folder = tiny.write_adapter(tmp_path / "huge", base, tiny.lora_config(), 1, size=1e30)
+    bench = Bench(base)
+    bad = bench.submit("x", folder)
+    monkeypatch.setattr(bench.runner.cache, "_wipe", refuse)
+    with pytest.raises(RuntimeError, match="illegal memory"):
+        bench.run()
+    assert isinstance(bad.items[-1], EngineFailed) and bench.pool.entries()[0].leases == 0
+    bench.close()
+
+
+def test_a_worker_that_dies_of_anything_leaves_nobody_waiting(base, monkeypatch):
+    bench = Bench(base, max_batch=1)
+    answers = [bench.submit(word, None, 300) for word in ("x", "y")]
+    monkeypatch.setattr(bench.engine, "step", lambda: exec("raise SystemExit"))
+    assert not bench.engine.is_alive
+    bench.engine.start()
+    wait_until(lambda: all(answer.items for answer in answers))
+    assert all(isinstance(answer.items[-1], EngineStopped) for answer in answers)
+    bench.close()
+
+
+def test_a_stop_just_before_the_worker_listens_again_is_heard(bench):
+    class Forgets(threading.Event):
+        def clear(self) -> None:
+            bench.engine._is_stopping = True
+            self.set()
+            super().clear()
+
+    bench.engine._news = Forgets()
+    bench.engine.start()
+    bench.engine._worker.join(10)
+    assert not bench.engine._worker.is_alive()
 
 
 def test_stopping_ends_every_request(base):
@@ -266,6 +325,53 @@ def test_eviction_under_pressure_answers_right(base, tmp_path):
     for folder, answer in answers:
         assert answer.ids == tiny.peft_answer(base, folder, list(answer.sequence.prompt), 6)
     assert bench.pool.evictions >= 3
+    bench.close()
+
+
+@pytest.mark.parametrize("leaves", ["unloaded", "retired", "evicted"])
+def test_an_adapter_that_leaves_the_pool_gives_its_memory_back(base, lora, tmp_path, leaves):
+    """Without another request: its weights and what was packed of them are gone."""
+    other = tiny.write_adapter(tmp_path / "other", base, tiny.lora_config(), 5)
+    first = Bench(base)
+    size = first.pool._size_of(read_adapter(lora))
+    first.close()
+    bench = Bench(base, pool_bytes=size)
+    adapter = read_adapter(lora)
+    bench.submit("Hello", adapter, 2)
+    bench.run()
+    weights = weakref.ref(bench.pool.entries()[0].weights)
+    layer = next(iter(weights().layers))
+    packed = weakref.ref(bench.runner._adapters._layers[layer].packed)
+    bench.engine.start()
+    time.sleep(0.05)
+    assert weights() is not None and packed() is not None, "an idle engine keeps what is resident"
+    if leaves == "unloaded":
+        bench.pool.unload(adapter)
+    elif leaves == "retired":
+        bench.pool.retire(adapter.name)
+    else:
+        bench.pool.load(read_adapter(other)).result(20)
+    wait_until(lambda: (gc.collect(), weights() is None and packed() is None)[1])
+    bench.close()
+
+
+def test_the_packed_set_stays_while_its_adapters_come_and_go(base, lora, tmp_path):
+    other = tiny.write_adapter(tmp_path / "other", base, tiny.lora_config(), 5)
+    bench = Bench(base)
+    answers = [bench.submit("Hello", folder, 3) for folder in (lora, other)]
+    bench.run()
+    pack = bench.runner._adapters._pack
+    assert len(pack.adapters) == 2
+    answers += [bench.submit("Hello", folder, 3) for folder in (lora, other)]
+    bench.step(2)
+    bench.pool.pin(read_adapter(lora), True)
+    bench.run()
+    assert bench.runner._adapters._pack is pack
+    bench.pool.unload(read_adapter(other))
+    answers.append(bench.submit("Hello", lora, 3))
+    bench.run()
+    assert list(bench.runner._adapters._pack.adapters) == [read_adapter(lora).digest]
+    assert answers[0].ids == answers[2].ids == answers[4].ids
     bench.close()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from assistant.errors import DataError, InvalidRequest
+from assistant.errors import DataError, InvalidRequest, StoreUnavailable
+from assistant.feedback import admission
 from assistant.feedback.admission import ADMITTED, Admitted, admit
 from assistant.feedback.ballots import IMPORTED
 from assistant.feedback.export import export_rows, write_file
@@ -165,6 +167,82 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         assert told in reason
     assert done.refused[0].startswith("row 1: ")
     assert export_rows(other.votes(), "ranked") == rows
+
+
+@pytest.mark.parametrize("end", [StoreUnavailable("nothing was saved: database is locked"), KeyboardInterrupt()])
+def test_an_import_that_ends_midway_is_made_whole_by_bringing_the_file_in_again(box, other, monkeypatch, end):
+    rows = filled(box)["ranked"]
+    numbers, honest = iter(range(9)), admission._admit
+
+    def ends(*asked):
+        if next(numbers) == 2:
+            raise end
+        honest(*asked)
+
+    monkeypatch.setattr(admission, "AT_ONCE", 2)
+    monkeypatch.setattr(admission, "_admit", ends)
+    with pytest.raises(type(end)) as told:
+        admit(other.database, rows, "ranked")
+    assert export_rows(other.votes(), "ranked") == rows[:2] and len(rows) == 3
+    if isinstance(end, StoreUnavailable):
+        assert str(told.value).startswith("2 votes came in, and of the rest nothing was saved: database is locked;")
+    assert admit(other.database, rows, "ranked") == Admitted(1, 2, ())
+    assert export_rows(other.votes(), "ranked") == rows
+
+
+def test_others_write_while_a_long_file_comes_in(box, other, monkeypatch):
+    rows, written = filled(box)["ranked"], []
+
+    def another(_seconds: float) -> None:
+        with other.database.writing() as connection:
+            written.append(connection.exec_driver_sql("select count(*) from votes").scalar_one())
+
+    monkeypatch.setattr(admission, "AT_ONCE", 1)
+    monkeypatch.setattr(admission.time, "sleep", another)
+    assert admit(other.database, rows, "ranked").added == 3 and written == [1, 2, 3]
+
+
+def test_a_ranking_that_seats_an_answer_of_another_one_is_refused_and_deletes_no_vote(box, other):
+    first = next(row for row in filled(box)["ranked"] if len(row["turns"]) == 2)
+    second = {**first, "vote": "second", "comparison": "another", "turns": [first["turns"][0], "third"]}
+    admit(other.database, [first], "ranked")
+    (refused,) = admit(other.database, [second], "ranked").refused
+    assert refused == "row 1: an answer is in another comparison here"
+    assert export_rows(other.votes(), "ranked") == [first]
+
+
+@pytest.mark.parametrize(
+    ("format", "change"),
+    [
+        *(("ranked", {name: ["x", None]}) for name in ("responses", "modes", "adapters", "turns")),
+        *(("ranked", {name: [0, None]}) for name in ("shown", "tokens", "ranks")),
+        ("ranked", {"finished": [True, None]}),
+        ("ranked", {"tags": [None]}),
+        ("ranked", {"prompt": [None]}),
+        ("ratings", {"prompt": [{"role": "user", "content": None}]}),
+        ("ratings", {"prompt": [{"role": "user"}]}),
+        ("arena", {"conversation_a": [{"role": "user", "content": "Which?"}, None]}),
+        ("arena", {"conversation_b": [{"role": "user", "content": "Which?"}, {"role": "assistant"}]}),
+    ],
+)
+def test_a_null_inside_a_list_refuses_its_own_row_only(box, other, tmp_path, format, change):
+    rows = filled(box)[format]
+    path = tmp_path / "votes.jsonl"
+    mine = [{**rows[0], "vote": "mine", **change}] if format != "arena" else [{**rows[-1], **change}]
+    rows = rows if format != "arena" else rows[:-1]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*mine, *rows]), encoding="utf-8")
+    done = admit(other.database, read_file(path, format), format)
+    (refused,) = done.refused
+    (name,) = change
+    assert refused.startswith(f"row 1: {name}[") and "allowed: no null in a list" in refused
+    assert export_rows(other.votes(), format) == rows
+
+
+def test_a_value_that_an_answer_cannot_have_refuses_its_own_row_only(box, other):
+    rows = filled(box)["ranked"]
+    wrong = {**rows[0], "vote": "mine", "comparison": "mine", "turns": ["a", "b"], "tokens": ["many"] * 2}
+    done = admit(other.database, [wrong, *rows], "ranked")
+    assert done.added == len(rows) and "completion_tokens" in done.refused[0]
 
 
 def test_an_imported_vote_never_lists_its_comparison_for_anyone_here(box, other):

@@ -31,7 +31,7 @@ CASES = [
     case(['a,b\n"c"', FORMULA, "'-quoted", ""], ranks=(2, 1, 3, 0), shown=(3, 2, 1, 0)),
     case(["Grüße 😀\r\nzwei", "@b"], verdict="all_bad", voter="bob", question="+1?", day=2),
     case(["a", "b"], ranks=(1, 1), question="- tie", day=3),
-    case(["a", "b"], verdict="skipped", question="skip", day=4),
+    case(["a;=1", "b\n@c"], verdict="skipped", question="skip;=1", day=4),
     rating_case("4", thumb=True, scales={"fluency": 5}, tags=("x", "=y"), comment="\tok", day=5),
     rating_case("6", thumb=False, correction="'=5", voter="bob", day=6),
 ]
@@ -128,8 +128,10 @@ def test_no_voters_id_leaves_the_server():
 def test_no_cell_of_a_csv_file_can_be_taken_for_a_formula(format):
     target = io.BytesIO()
     write(export_rows(CASES, format), format, "csv", target)
-    cells = [cell for row in csv.reader(io.StringIO(target.getvalue().decode(), newline="")) for cell in row]
-    assert cells and not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n"))]
+    for separator in ",;":
+        table = csv.reader(io.StringIO(target.getvalue().decode(), newline=""), delimiter=separator)
+        cells = [cell for row in table for cell in row]
+        assert cells and not [cell for cell in cells if cell.startswith(tuple("=+-@\t\r\n"))]
 
 
 def test_a_split_shares_no_prompt_and_loses_no_row():

@@ -184,6 +184,8 @@ def test_another_owner_sees_and_changes_nothing(store):
         lambda: store.delete_conversation(conversation.id, "bob"),
         lambda: store.export_conversation(conversation.id, "bob", "json"),
         lambda: store.remove_turns_from(conversation.id, "bob", 0),
+        lambda: store.remove_turn(turn_id, "bob"),
+        lambda: store.replace_turns(turn_id, "bob", 0),
     ):
         with pytest.raises(NotFound):
             attempt()
@@ -234,6 +236,25 @@ def test_a_retried_turn_is_hidden_but_kept_and_its_place_is_free_again(store):
     assert [(t.id, t.position) for t in shown] == [(ids[0], 0), (again, 1)]
     assert store.turn(ids[1]).user_text == "two" and store.turn(ids[1]).removed_at is not None
     assert store.remove_turns_from(conversation.id, "ann", 5) == 0
+
+
+def test_a_turn_takes_the_place_of_others_which_are_hidden_but_kept(store):
+    conversation = store.create_conversation("ann")
+    ids = [store.begin_turn(ask(text, conversation.id), BASE_DIGEST) for text in ("one", "two", "three", "two!")]
+    store.replace_turns(ids[3], "ann", 1)
+    shown = store.conversation(conversation.id, "ann").turns
+    assert [(t.id, t.position) for t in shown] == [(ids[0], 0), (ids[3], 1)]
+    assert all(store.turn(id).removed_at is not None for id in ids[1:3])
+    following = store.begin_turn(ask("four", conversation.id), BASE_DIGEST)
+    assert store.turn(following).position == 2
+
+
+def test_one_turn_is_hidden_and_the_others_stay(store):
+    conversation = store.create_conversation("ann")
+    ids = [store.begin_turn(ask(text, conversation.id), BASE_DIGEST) for text in ("one", "two")]
+    store.remove_turn(ids[1], "ann")
+    assert [turn.id for turn in store.conversation(conversation.id, "ann").turns] == ids[:1]
+    assert store.turn(ids[1]).removed_at is not None
 
 
 def test_the_next_request_carries_on_what_was_answered(store):

@@ -79,9 +79,16 @@ def test_what_comes_from_outside_is_escaped():
         render.part_label(part(route=route)),
         render.notice(EVIL, "sb-error"),
         render.conversation_list([Conversation(EVIL, "me", EVIL, now, now)], ""),
-        render.status_line(True, EVIL),
+        render.status_line(True, False, EVIL),
     ):
         assert "<img" not in made and "\n\n" not in made and "$$" not in made
+
+
+def test_the_status_tells_loading_ready_and_failed():
+    shown = [render.status_line(*state, "tiny") for state in ((False, False), (True, False), (True, True))]
+    assert [word in line for word, line in zip(("Loading", "tiny is ready", "failed"), shown, strict=True)] == [
+        True
+    ] * 3
 
 
 def test_likes_are_shown_in_the_order_of_the_answers():
