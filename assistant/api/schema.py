@@ -89,6 +89,8 @@ class ChatMessage(Body):
     audio: Annotated[Any, only()] = None
     function_call: Annotated[Any, only()] = None
     tool_calls: Annotated[Any, only([])] = None
+    # lm-evaluation-harness says so of every message.
+    type: Annotated[Any, only("text")] = None
 
     def message(self) -> Message:
         role: Literal["system", "user", "assistant"] = "system" if self.role == "developer" else self.role

@@ -142,6 +142,7 @@ def test_a_mistake_of_ours_tells_no_secrets(connect, stream):
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role", "'user'"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages.0.content", "a string or a list of text parts"),
         ({"messages": [{"role": "user"}]}, "messages.0.content", "required"),
+        ({"messages": [{"role": "user", "content": "x", "type": "image"}]}, "messages.0.type", "allowed: null, 'text'"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
             "messages.0.content.0.image_url",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from assistant.errors import EvaluationError
@@ -11,7 +13,17 @@ from eval.noise_words import DISTRACTORS, MISSPELLINGS, NEIGHBOURS, SLANG
 TEXT = (
     "I Am Going To Tell My Friends That The Film Was Really Beautiful Because Of The People Who Wrote And Performed It"
 )
+WORDS = TEXT.removeprefix("I Am Going To Tell ")
+"""18 words; what misspellings and slang change in them they change one word by one."""
 TEXTS = [f"{TEXT}, and this is visit {number} to the cinema" for number in range(300)]
+
+
+def gaps(text: str) -> set[int]:
+    """Where a text has spaces, by how many other characters stand before."""
+    places = [0]
+    for character in text:
+        places.append(places[-1] + (character != " "))
+    return {place for place, character in zip(places, text, strict=False) if character == " "}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -34,6 +46,26 @@ def test_typos_hit_the_stated_share_of_words(rate: float) -> None:
     assert sum(changed) / len(changed) == pytest.approx(rate * 28 / 30, abs=0.005)
 
 
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2, 0.4, 1.0])
+@pytest.mark.parametrize(("kind", "words"), [("misspellings", 7), ("slang", 18)])
+def test_misspellings_and_slang_hit_the_stated_share_of_what_they_know(kind: str, words: int, rate: float) -> None:
+    """Of the 30 words of a text 7 are ever misspelt (Friends, Was, Really, Beautiful, Because, People, cinema); slang has
+    16 places, two of which are of two words (I Am, Going To)."""
+    changed = [share_changed(text, noise(kind, text, rate, 0)) for text in TEXTS]
+    assert sum(changed) / len(changed) == pytest.approx(rate * words / 30, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.2, 0.4, 1.0])
+def test_spacing_hits_the_stated_share_of_words(rate: float) -> None:
+    """Of the 30 words of a text all but two have a place: "It", a comma after it and short, and the number.
+
+    At 0.1 that is 2.8 of the 28, so 2 or 3 in each text.
+    """
+    counts = [len(gaps(text) ^ gaps(noise("spacing", text, rate, 0))) for text in TEXTS]
+    assert set(counts) <= {int(rate * 28), math.ceil(rate * 28)}
+    assert sum(counts) / len(counts) == pytest.approx(rate * 28, abs=0.1)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.4])
 def test_distractors_hit_the_stated_share_of_texts_and_leave_them_whole(rate: float) -> None:
     noised = [noise("distractors", text, rate, 0) for text in TEXTS]
@@ -52,14 +84,27 @@ def test_lower_case_hits_the_stated_share_of_words_with_capitals() -> None:
 
 @pytest.mark.parametrize("kind", ["typos", "misspellings", "slang", "lower-case"])
 def test_higher_rate_keeps_what_a_lower_one_changed(kind: str) -> None:
-    words = TEXT.split()
-    low, high = (noise(kind, TEXT, rate, 0).split() for rate in (0.2, 0.6))
-    if len(low) == len(high) == len(words):
-        assert {n for n in range(len(words)) if low[n] != words[n]} <= {
-            n for n in range(len(words)) if high[n] != words[n]
-        }
-        assert all(high[n] == low[n] for n in range(len(words)) if low[n] != words[n])
-    assert share_changed(TEXT, " ".join(low)) < share_changed(TEXT, " ".join(high))
+    """All of these have six places or more in WORDS: at 0.2 at most a third are changed, at 0.6 a half at least."""
+    words = WORDS.split()
+    for seed in range(20):
+        low, high = (noise(kind, WORDS, rate, seed).split() for rate in (0.2, 0.6))
+        assert len(low) == len(high) == len(words)
+        first, then = ({n for n, word in enumerate(words) if noisy[n] != word} for noisy in (low, high))
+        assert first and first < then
+        assert all(high[n] == low[n] for n in first)
+
+
+def test_higher_rate_keeps_the_spaces_that_a_lower_one_changed() -> None:
+    for seed in range(20):
+        low, high = (gaps(WORDS) ^ gaps(noise("spacing", WORDS, rate, seed)) for rate in (0.2, 0.6))
+        assert low and low < high
+
+
+def test_higher_rate_keeps_the_distractors_of_a_lower_one() -> None:
+    low, high = ([noise("distractors", text, rate, 0) for text in TEXTS] for rate in (0.2, 0.6))
+    first, then = ({n for n, text in enumerate(TEXTS) if noisy[n] != text} for noisy in (low, high))
+    assert first and first < then
+    assert all(high[n] == low[n] for n in first)
 
 
 def test_spacing_changes_no_letter() -> None:
