@@ -75,7 +75,7 @@ def _any(words: str) -> str:
 
 
 SIGNS = {
-    "frame": rf'{COMMON_FRAMES}|^\W*(?:{PARTIES})\b[^:.?!\n]{{0,24}}[:\])]|"(?:role|instruction)"|"[^"\n:]{0, 30}\b(?:assistant|ai|llm|bot|chatbot|model|agent|system|prompt)s?\b[^"\n:]{0, 30}"\s*:|^\s*#+ *(?:system|instruction|response)',
+    "frame": rf'{COMMON_FRAMES}|^\W*(?:{PARTIES})\b[^:.?!\n]{{0,24}}[:\])]|"(?:role|instruction)"|"[^"\n:]{{0,30}}\b(?:assistant|ai|llm|bot|chatbot|model|agent|system|prompt)s?\b[^"\n:]{{0,30}}"\s*:|^\s*#+ *(?:system|instruction|response)',
     "order": rf"{OPENING}(?:{_any(SAYING)}|{_any(LEAVING)}|{_any(PLAYING)}|let us|pay no attention)\b",
     "way": rf"\b(?:{_any(SAYING)}|{_any(WAYS)}|{_any(LEAVING)})\b|\b(?:saying|telling|giving|writing|stating|naming|putting|answering|replying|reading|mentioning|calling|speaking)\b|\bbe(?:ing)? (?:\w+ )?(?:{_any(TOLD)})\b",
     "named": r"\b(?:assistants?|a\.?i\.?s?|chat ?bots?|bots?|robots?|llms?|(?:language|this|the) models?|agents|gpt|machines?|automat\w+|summari[sz]ers?|(?:virtual|digital) \w+|software|who(?:ever|soever)|those who|anyone who|you are (?:now|no longer|a|an|in|my)|from (?:now|here) on|from this point)\b",

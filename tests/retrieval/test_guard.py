@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from assistant.messages import Retrieval
 from assistant.retrieval.embedder import Embedder
-from assistant.retrieval.guard import EXAMPLES, Guard, GuardedSearch, interjected, units
+from assistant.retrieval.guard import EXAMPLES, SIGNS, Guard, GuardedSearch, interjected, units
 from assistant.settings import Settings
 from eval.tasks.injection import OWN, read_attempts
 from tests.bag_of_words import BagOfWords
@@ -174,3 +175,9 @@ def test_with_the_real_embedder_most_attempts_are_found_and_no_clean_passage_is_
     attempts = [attempt for path in (OWN, HELD_OUT) for attempt in read_attempts(path)]
     assert [spans for spans in guard.find([attempt.clean for attempt in attempts]) if spans] == []
     assert sum(map(bool, guard.find([attempt.poisoned for attempt in attempts]))) >= 112
+
+
+@pytest.mark.parametrize("key", ["assistant_note", "note to the chatbot", "prompt"])
+def test_a_field_named_for_the_one_who_answers_is_a_sign_of_a_frame(key):
+    assert re.search(SIGNS["frame"], f'"{key}": "it closes at six"', re.IGNORECASE)
+    assert not re.search(SIGNS["frame"], '"tower": "it closes at six"', re.IGNORECASE)
