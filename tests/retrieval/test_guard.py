@@ -177,7 +177,7 @@ def test_with_the_real_embedder_most_attempts_are_found_and_no_clean_passage_is_
     assert sum(map(bool, guard.find([attempt.poisoned for attempt in attempts]))) >= 112
 
 
-@pytest.mark.parametrize("key", ["assistant_note", "note to the chatbot", "prompt"])
+@pytest.mark.parametrize("key", ["assistant note", "note to the chatbot", "prompt"])
 def test_a_field_named_for_the_one_who_answers_is_a_sign_of_a_frame(key):
     assert re.search(SIGNS["frame"], f'"{key}": "it closes at six"', re.IGNORECASE)
     assert not re.search(SIGNS["frame"], '"tower": "it closes at six"', re.IGNORECASE)
