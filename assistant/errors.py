@@ -11,6 +11,8 @@ SwapboardError
 │   └── AdapterConflict         the operation clashes with the adapter's state
 ├── RequestError
 │   ├── InvalidRequest          a field is wrong; names it and what is allowed
+│   ├── BodyTooLarge            a request is longer than any can be that is answered
+│   ├── ForeignOrigin           a browser sends it for the page of another site
 │   ├── PromptTooLong           the prompt does not fit the context; gives the counts
 │   └── QueueFull               too many requests wait; says when to retry
 ├── NotFound                    no such conversation, turn, document or comparison
@@ -81,6 +83,16 @@ class RequestError(SwapboardError):
 
 class InvalidRequest(RequestError):
     pass
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    code = "body_too_large"
+
+
+class ForeignOrigin(RequestError):
+    status = 403
+    code = "foreign_origin"
 
 
 class PromptTooLong(RequestError):

@@ -12,6 +12,7 @@ from assistant.api.adapters import adapters_router
 from assistant.api.answers import Writer
 from assistant.api.connection import EventStream, WholeAnswer
 from assistant.api.documents import documents_router
+from assistant.api.doorway import Doorway
 from assistant.api.errors import install_error_handlers
 from assistant.api.health import health_router
 from assistant.api.schema import ChatBody, CompletionBody
@@ -30,6 +31,7 @@ def install(app: FastAPI, service: ChatService, max_upload_bytes: int, *others: 
     `others` are routers for what stands beside the service.
     """
     install_error_handlers(app)
+    app.add_middleware(Doorway)
     app.include_router(openai_router(service))
     app.include_router(adapters_router(service, max_upload_bytes))
     app.include_router(documents_router(service))
