@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from assistant.backends.base import Backend, Residency
+from assistant.background import in_background
 from assistant.best_of import best_of, spread
 from assistant.catalog import Adapter, Catalog
 from assistant.errors import AdapterError, InvalidRequest, NotFound, QueueFull, StoreUnavailable, SwapboardError
@@ -161,7 +162,7 @@ class ChatService:
         Under a name that exists it is a new revision: requests in flight finish on the old one, and a
         pinned name stays pinned, unless there is no room for both.
         """
-        return await self._swapped(await asyncio.to_thread(self.intake.admit, source, name))
+        return await self._swapped(await in_background(self.intake.admit, source, name))
 
     async def revisions(self, name: str) -> list[Revision]:
         """The adapter's earlier revisions that are kept, newest first."""
@@ -169,7 +170,7 @@ class ChatService:
 
     async def revert_adapter(self, name: str, digest: str | None = None) -> Adapter:
         """Go back to the revision before, or to the kept one of that digest: a swap as any other, see above."""
-        return await self._swapped(await asyncio.to_thread(self.intake.revert, name, digest))
+        return await self._swapped(await in_background(self.intake.revert, name, digest))
 
     async def _swapped(self, adapter: Adapter) -> Adapter:
         was_pinned = any(r.pinned for r in self.backend.residents() if r.name == adapter.name)

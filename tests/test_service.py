@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assistant.errors import EngineFailed, QueueFull
+from assistant.errors import EngineFailed, NotFound, QueueFull
 from assistant.messages import (
     AUTO,
     ChatRequest,
@@ -23,6 +23,7 @@ from assistant.messages import (
 )
 from assistant.retrieval.packing import NOTICE
 from tests.fakes import EchoBackend, ListRetriever, MemoryStore, fake_service, write_adapter
+from tests.threads import threads_of
 
 
 def ask(text: str, **fields: object) -> ChatRequest:
@@ -215,6 +216,18 @@ async def test_a_message_is_taken_apart_only_for_a_card_with_a_constraint(adapte
     for name in ("base", "mood", "qa"):
         await collect(service.reply(ask(f"to {name}", adapter=name)))
     assert read == ["to qa"]
+
+
+async def test_adapters_are_taken_in_on_threads_that_no_chat_needs(adapters, tmp_path, monkeypatch):
+    service = fake_service(adapters)
+    admits, reverts = (
+        threads_of(monkeypatch, service.intake, "admit"),
+        threads_of(monkeypatch, service.intake, "revert"),
+    )
+    await service.upload_adapter(write_adapter(tmp_path / "new" / "third"))
+    with pytest.raises(NotFound):
+        await service.revert_adapter("third")
+    assert admits == reverts == ["background"]
 
 
 async def test_listeners_hear_of_a_cancel_once_and_never_after_the_end(adapters):

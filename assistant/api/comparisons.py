@@ -15,6 +15,7 @@ from starlette.datastructures import UploadFile
 from assistant.api.connection import EventStream, Json, WholeAnswer
 from assistant.api.owner import Owner
 from assistant.api.upload import bounded_form
+from assistant.background import in_background
 from assistant.comparison.batch import Batches
 from assistant.comparison.comparator import Comparator
 from assistant.comparison.events import ComparisonDone, ComparisonStarted
@@ -99,17 +100,17 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
 
     @router.get("/batches/{batch_id}/averages")
     async def batch_averages(batch_id: str, owner: Owner) -> Json:
-        rows = await asyncio.to_thread(lambda: table(kept.rows(batch_id, owner)))
+        rows = await in_background(lambda: table(kept.rows(batch_id, owner)))
         return {"object": "list", "data": averages(rows)}
 
     @router.get("/batches/{batch_id}/results.csv")
     async def results_csv(batch_id: str, owner: Owner) -> Response:
-        text = await asyncio.to_thread(lambda: to_csv(table(kept.rows(batch_id, owner))))
+        text = await in_background(lambda: to_csv(table(kept.rows(batch_id, owner))))
         return download(text, "text/csv; charset=utf-8", f"{batch_id}.csv")
 
     @router.get("/batches/{batch_id}/results.jsonl")
     async def results_jsonl(batch_id: str, owner: Owner) -> Response:
-        text = await asyncio.to_thread(lambda: to_json_lines(kept.rows(batch_id, owner)))
+        text = await in_background(lambda: to_json_lines(kept.rows(batch_id, owner)))
         return download(text, "application/jsonl", f"{batch_id}.jsonl")
 
     @router.post("/batches/{batch_id}/cancel")

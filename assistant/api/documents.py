@@ -12,6 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from assistant.api.schema import Body
 from assistant.api.upload import FILE_FIELD, bounded_form
+from assistant.background import in_background
 from assistant.errors import DocumentRejected, InvalidRequest, NotFound
 from assistant.messages import Passage, Retrieval
 from assistant.retrieval.records import Collection, Document
@@ -54,7 +55,7 @@ def documents_router(service: ChatService) -> APIRouter:
             uploads, collection = _fields(form)
             collection_id = await asyncio.to_thread(check_collection, collection)
             # One after the other: they share one embedder.
-            outcomes = [await asyncio.to_thread(take_in, upload, collection_id) for upload in uploads]
+            outcomes = [await in_background(take_in, upload, collection_id) for upload in uploads]
         finally:
             await form.close()
         return {"object": "list", "data": outcomes}

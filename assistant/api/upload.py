@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -14,6 +13,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from assistant.background import in_background
 from assistant.errors import AdapterTooLarge, InvalidRequest, SwapboardError
 
 FILE_FIELD = "file"
@@ -39,7 +39,7 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[tuple[Path
             raise InvalidRequest(f"{wrong}allowed: a file {FILE_FIELD!r} (a zip) and a text {NAME_FIELD!r}")
         with tempfile.TemporaryDirectory(prefix="swapboard-upload-") as folder:
             path = Path(folder) / "adapter.zip"
-            await asyncio.to_thread(_copy, upload.file, path)
+            await in_background(_copy, upload.file, path)
             yield path, name or Path(upload.filename or "").stem
     finally:
         await form.close()

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from assistant.api.connection import Json
 from assistant.api.owner import Owner
+from assistant.background import in_background
 from assistant.catalog import Catalog
 from assistant.feedback.ballots import Ranking, Rating, Vote
 from assistant.feedback.battles import By
@@ -106,7 +107,7 @@ def votes_router(store: VoteStore, catalog: Catalog) -> APIRouter:
         def computed() -> Json:
             return board_object(leaderboard(store.votes(query.filters(catalog)), query.by, query.samples))
 
-        return await asyncio.to_thread(computed)
+        return await in_background(computed)
 
     @router.get("/export")
     async def export(query: Annotated[ExportQuery, Query()]) -> Response:
@@ -119,7 +120,7 @@ def votes_router(store: VoteStore, catalog: Catalog) -> APIRouter:
 
         name = query.format if query.side == "all" else f"{query.format}-{query.side}"
         headers = {"Content-Disposition": f'attachment; filename="{name}.{query.type}"'}
-        return Response(await asyncio.to_thread(file), media_type=MEDIA_TYPES[query.type], headers=headers)
+        return Response(await in_background(file), media_type=MEDIA_TYPES[query.type], headers=headers)
 
     return router
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from assistant.background import in_background
 from assistant.comparison.batch import Batches
 from assistant.comparison.questions import Question, read_questions
 from assistant.comparison.request import Setup
@@ -226,7 +227,7 @@ class BatchPanel:
         try:
             batch = await asyncio.to_thread(self.batches.store.batch, batch_id, owner)
             rows = await asyncio.to_thread(self.batches.store.rows, batch_id, owner)
-            text = await asyncio.to_thread(make, rows)
+            text = await in_background(make, rows)
         except SwapboardError as error:
             tell(error)
             return None
@@ -259,7 +260,7 @@ class BatchPanel:
         store, start = self.batches.store, first if first < current.rows else 0
         wanted = (0, None) if reads_whole else (start, PAGE)
         found = await asyncio.to_thread(store.rows, current.id, owner, *wanted)
-        rows = await asyncio.to_thread(table, found)
+        rows = await in_background(table, found)
         shown = found[start : start + PAGE] if reads_whole else found
         return {
             **updates,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import gradio as gr
 
+from assistant.background import in_background
 from assistant.feedback.ballots import Case
 from assistant.feedback.battles import By
 from assistant.feedback.leaderboard import Leaderboard, leaderboard
@@ -55,7 +55,7 @@ class Standings:
         if not cases:
             told = NONE_FITS if is_filtered else NONE_YET
             return {self.empty: gr.HTML(told, visible=True), self.panel: gr.Column(visible=False)}
-        return await asyncio.to_thread(self._computed, cases, by)
+        return await in_background(self._computed, cases, by)
 
     def _computed(self, cases: list[Case], by: By) -> Updates:
         board = leaderboard(cases, by)

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+from assistant.background import in_background
 from assistant.errors import SwapboardError
 from assistant.retrieval.library import Library
 from assistant.retrieval.records import Added
@@ -118,7 +119,7 @@ class UploadQueue:
             while self._waiting:
                 index, path, collection_id = self._waiting.pop(0)
                 self._uploads[index] = replace(self._uploads[index], is_begun=True)
-                self._uploads[index] = await asyncio.to_thread(self._take_in, index, path, collection_id)
+                self._uploads[index] = await in_background(self._take_in, index, path, collection_id)
 
     def _take_in(self, index: int, path: Path, collection_id: str) -> Upload:
         upload = self._uploads[index]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any, get_args
 
 import gradio as gr
 
+from assistant.background import in_background
 from assistant.errors import DataError, StoreUnavailable, SwapboardError
 from assistant.feedback.admission import ADMITTED, admit
 from assistant.feedback.export import Side, export_rows
@@ -127,7 +127,7 @@ class VoteFiles:
     ) -> tuple[dict[str, str] | None, str]:
         try:
             chosen = self._read_filters(read_visitor(kept).owner, filters)
-            count, data = await asyncio.to_thread(self._made, chosen, format, file_type, agreement, share, side)
+            count, data = await in_background(self._made, chosen, format, file_type, agreement, share, side)
         except SwapboardError as error:
             tell(error, "Nothing was saved")
             return None, result(str(error), "bad")
@@ -153,8 +153,8 @@ class VoteFiles:
             return {self.outcome: gr.skip()}
         path = Path(file)
         try:
-            rows = await asyncio.to_thread(read_file, path, format)
-            done = await asyncio.to_thread(admit, self.votes.database, rows, format) if format in ADMITTED else None
+            rows = await in_background(read_file, path, format)
+            done = await in_background(admit, self.votes.database, rows, format) if format in ADMITTED else None
             told = import_outcome(path.name, format, len(rows), done)
         except StoreUnavailable as error:  # a long file may have come in in part, which the error tells
             told = result(f"The votes did not come in: {error}", "bad")

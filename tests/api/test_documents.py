@@ -17,6 +17,7 @@ from tests.api.conftest import MAX_UPLOAD, serving
 from tests.bag_of_words import BagOfWords
 from tests.fakes import fake_service
 from tests.retrieval import files
+from tests.threads import threads_of
 
 MAX_DOCUMENT = 100_000
 
@@ -41,6 +42,12 @@ def post(client: httpx.Client, *given: tuple[str, bytes], **fields: str) -> http
 def add(client: httpx.Client, name: str, text: str, **fields: str) -> dict[str, object]:
     (outcome,) = post(client, (name, text.encode()), **fields).json()["data"]
     return outcome["document"]
+
+
+def test_documents_are_taken_in_on_threads_that_no_chat_needs(client, monkeypatch):
+    threads = threads_of(monkeypatch, Library, "add")
+    add(client, "note.md", "Bring water.")
+    assert threads == ["background"]
 
 
 def test_many_files_go_in_at_once_and_those_that_cannot_are_named_with_the_reason(client):

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 
+from assistant.api import votes as votes_api
 from assistant.api.openai import install
 from assistant.api.votes import votes_router
 from assistant.database.schema import metadata
@@ -24,6 +25,7 @@ from assistant.feedback.votes import Ranking
 from tests.api.conftest import MAX_UPLOAD
 from tests.fakes import fake_service
 from tests.feedback.ballot_box import BallotBox
+from tests.threads import threads_of
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
 ANN, BOB = {"X-Swapboard-Owner": "ann"}, {"X-Swapboard-Owner": "bob"}
@@ -172,6 +174,14 @@ async def test_the_leaderboard_is_plain_json(voted):
     assert empty["standings"] == []
     few = await voted.get("/v1/leaderboard", params={"samples": 1})
     assert few.status_code == 400 and "greater than or equal to 20" in few.json()["error"]["message"]
+
+
+async def test_the_leaderboard_and_exports_are_made_on_threads_that_no_chat_needs(voted, monkeypatch):
+    threads = threads_of(monkeypatch, votes_api, "leaderboard")
+    threads_of_export = threads_of(monkeypatch, votes_api, "export_rows")
+    await voted.get("/v1/leaderboard", params={"samples": 20})
+    await voted.get("/v1/export", params={"format": "preference"})
+    assert threads == threads_of_export == ["background"]
 
 
 @pytest.mark.parametrize("file_type", ["jsonl", "csv", "parquet"])

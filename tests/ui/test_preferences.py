@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -21,6 +22,7 @@ from assistant.feedback.store import Store
 from assistant.feedback.votes import Ranking, Rating
 from assistant.ui import preference_view as view
 from assistant.ui import standing_view as board_view
+from assistant.ui import standings, vote_files
 from assistant.ui.own_votes import as_record
 from assistant.ui.preferences import PreferencesTab
 from assistant.ui.rating_panel import kept_note
@@ -29,6 +31,7 @@ from assistant.ui.vote_filters import VoteFilters, read_filters
 from tests.fakes import write_adapter
 from tests.feedback.ballot_box import BallotBox
 from tests.feedback.cases import case, rating_case
+from tests.threads import threads_of
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -272,6 +275,20 @@ async def test_a_database_that_is_away_is_told_and_nothing_is_emptied(tab, monke
     monkeypatch.setattr(tab.votes, "votes", away)
     updates = await tab._shown("votes", {"owner": "ann"}, "mode", *unfiltered())
     assert told == ["The votes cannot be shown: the database is locked"] and set(updates) == {tab.list.first}
+
+
+async def test_leaderboards_and_files_are_worked_on_by_threads_that_no_chat_needs(tab, box, monkeypatch, tmp_path):
+    comparison = box.comparison(["a", "b"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2)))
+    boards = threads_of(monkeypatch, standings, "leaderboard")
+    made, read, admitted = (threads_of(monkeypatch, vote_files, one) for one in ("export_rows", "read_file", "admit"))
+    tab.files._read_filters = tab._read  # as the connected page has it
+    await tab._shown("board", {"owner": "ann"}, "mode", *unfiltered())
+    document, _ = await tab.files._export({"owner": "ann"}, "arena", "jsonl", 0.0, 0.0, "all", *unfiltered())
+    file = tmp_path / "votes.jsonl"
+    file.write_bytes(base64.b64decode(document["base64"]))
+    await tab.files._import(str(file), "arena")
+    assert boards == made == read == admitted == ["background"]
 
 
 async def test_a_file_without_rows_is_not_saved(box):

@@ -14,6 +14,7 @@ from assistant.retrieval.library import Library
 from assistant.ui import uploads
 from assistant.ui.uploads import Upload, UploadQueue
 from tests.fake_library import word_library
+from tests.threads import threads_of
 
 
 @pytest.fixture
@@ -64,6 +65,14 @@ async def test_each_file_has_its_own_end_and_a_bad_one_keeps_none_back(library: 
     assert [document.name for document in library.documents()] == ["dogs.txt", "ferry.txt"]
     queue.add(write(tmp_path / "b", ferry="It leaves at six.", dogs="Dogs may run."), place)
     assert [upload.outcome for upload in await ended(queue)] == ["unchanged", "replaced"]
+
+
+async def test_files_are_taken_in_on_threads_that_no_chat_needs(library: Library, tmp_path: Path, monkeypatch):
+    threads = threads_of(monkeypatch, Library, "add")
+    queue = UploadQueue(library)
+    queue.add(write(tmp_path / "a", one="text"), library.collections()[0].id)
+    await ended(queue)
+    assert threads == ["background"]
 
 
 async def test_what_the_page_received_is_not_left_lying_about(library: Library, tmp_path: Path):
