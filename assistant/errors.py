@@ -154,7 +154,7 @@ class DataError(SwapboardError):
 
 
 class TrainingDiverged(SwapboardError):
-    code = "training_diverged"
+    """Of the training command alone; the API never answers with it."""
 
 
 class EvaluationError(SwapboardError):
