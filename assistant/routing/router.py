@@ -33,6 +33,9 @@ FLOOR = 0.2
 """Similarity the base has to every message: what is near to nothing goes to the base."""
 BASE_STEP = 0.6
 """Confidence from which a clause is a step of its own for the base ("… and write a poem")."""
+MOST_ASKS = 8
+"""Requests of one message that may become steps; a message of more is a list, and is answered whole. Each costs two
+vectors before, and as a step an answer of its own."""
 UNKNOWN_TASK = "unknown"
 LOWER_IS_BETTER = frozenset({"perplexity", "loss", "ece", "wer", "ter"})
 
@@ -79,7 +82,10 @@ class Router:
         self._lock = threading.Lock()
 
     def route(self, text: str) -> list[Route]:
-        """One route per step, in the order of the message; a message with one intent is one step, whole."""
+        """One route per step, in the order of the message; a message with one intent is one step, whole.
+
+        So is one that asks for more than `MOST_ASKS` things; its reason says so.
+        """
         targets, chat = self._targets()
         if not text.strip() or not targets:
             why = "the message is empty" if targets else "no adapter has example prompts on its card"
@@ -89,7 +95,7 @@ class Router:
         asks = [spelling.corrected(ask) for ask in request.asks]
         materials = _materials(request.asks, request.material)
         readings = [[view(" ".join(asks), request.material)]]
-        if len(asks) > 1:
+        if 1 < len(asks) <= MOST_ASKS:
             readings += [_readings(ask, material) for ask, material in zip(asks, materials, strict=True)]
         vectors = iter(embed_views([seen for reading in readings for seen in reading], self._embed))
         whole, *parts = [
@@ -98,7 +104,10 @@ class Router:
         ]
         steps = self._steps(parts, request.asks, materials) if parts else []
         if not steps:
-            return [Route(adapter=whole.adapter, confidence=whole.confidence, reason=whole.reason, text=text)]
+            reason = whole.reason
+            if len(asks) > MOST_ASKS:
+                reason += f"; it asks for {len(asks)} things, more than {MOST_ASKS}, and stays whole"
+            return [Route(adapter=whole.adapter, confidence=whole.confidence, reason=reason, text=text)]
         return steps
 
     def _judge(

@@ -105,6 +105,28 @@ def test_several_intents_become_steps_in_the_order_of_the_message(shelf: list[Ad
     assert routes[1].text == f"Classify the mood as positive or negative\n\n{material}"
 
 
+def test_a_message_of_more_requests_than_become_steps_is_answered_whole_by_one_adapter(shelf: list[Adapter]) -> None:
+    words = BagOfWords()
+    router = Router(words.embed, lambda: shelf)
+    ask = "Summarise this text. Classify the mood as positive or negative. "
+    material = "\n\nThe stove smoked and the lake is nice."
+    assert len(router.route(ask * 4 + material)) == 8
+    [route] = router.route(ask * 5 + material)
+    assert route.text == ask * 5 + material
+    assert "it asks for 10 things, more than 8, and stays whole" in route.reason
+    assert len(words.calls[-1]) == 2, "only the whole is looked up"
+
+
+def test_a_message_of_very_many_questions_is_one_step(shelf: list[Adapter]) -> None:
+    words = BagOfWords()
+    router = Router(words.embed, lambda: shelf)
+    assert [len(router.route(text)) for text in ("is it? " * 5000, "Summarise it and translate it and " * 150)] == [
+        1,
+        1,
+    ]
+    assert all(len(texts) == 2 for texts in words.calls[-2:])
+
+
 def test_equal_neighbours_are_one_step(shelf: list[Adapter]) -> None:
     text = "Summarise this text and summarise the following: rain fell"
     [route] = Router(BagOfWords().embed, lambda: shelf).route(text)
