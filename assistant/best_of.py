@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -74,7 +75,8 @@ async def best_of(
     best = max(range(n), key=lambda number: rewards.get(number, -math.inf))
     seconds = time.perf_counter() - start
     told = Drawn(judge=judge.name, digest=judge.digest, candidates=candidates, seconds=seconds)
-    yield steps[best].part(*ends[best]).model_copy(update={"drawn": told})
+    part = await asyncio.to_thread(steps[best].part, *ends[best])
+    yield part.model_copy(update={"drawn": told})
 
 
 def _seeded(step: Step, seed: int) -> Step:

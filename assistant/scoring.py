@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,5 +48,8 @@ async def score_conversations(
     for number, messages in enumerate(conversations):
         if len(messages) < 2 or messages[-1].role != "assistant" or not messages[-1].content.strip():
             raise InvalidRequest(f"conversation {number} must end with the assistant's answer to something, not empty")
-    examples = [prompter.render_example(messages, adapter.card.template) for messages in conversations]
+    # Many long ones take seconds to tokenise.
+    examples = await asyncio.to_thread(
+        lambda: [prompter.render_example(messages, adapter.card.template) for messages in conversations]
+    )
     return await backend.score(adapter, [(*prompt, *answer) for prompt, answer in examples])

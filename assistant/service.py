@@ -217,13 +217,13 @@ class ChatService:
                 async with aclosing(self.backend.generate(step.generation)) as pieces:
                     async for piece in pieces:
                         if isinstance(piece, Finished):
-                            parts.append(step.part(text, piece))
+                            parts.append(await whole_part(step, text, piece))
+                            unfinished = []
                             continue
                         delta, scores = (piece.text, piece.scores) if isinstance(piece, Scored) else (piece, ())
                         text += delta
                         unfinished = [(step, text)]
                         yield self._tell(request, TextDelta(index=index, text=delta, scores=scores))
-                unfinished = []
                 yield self._tell(request, PartFinished(index=index, part=parts[-1]))
             if isinstance(request, ChatRequest) and request.reward_by is not None:
                 parts[-1] = parts[-1].model_copy(
@@ -233,10 +233,10 @@ class ChatService:
             end: Done | Failed = Done(turn_id=turn_id, parts=tuple(parts))
         except Exception as error:
             end = failure(error, turn_id)
-            await self._record_end(begun, [*parts, *cut_off(unfinished)], end)
+            await self._record_end(begun, parts, unfinished, end)
         except (asyncio.CancelledError, GeneratorExit):
             self._tell(request, CANCELLED.model_copy(update={"turn_id": turn_id}))
-            await asyncio.shield(self._record_end(begun, [*parts, *cut_off(unfinished)], CANCELLED))
+            await asyncio.shield(self._record_end(begun, parts, unfinished, CANCELLED))
             raise
         # Outside the try: a reader that leaves once it has the end cancels nothing.
         yield self._tell(request, end)
@@ -275,14 +275,17 @@ class ChatService:
     async def _score(self, judge: Adapter, conversations: Sequence[Sequence[Message]]) -> list[float]:
         return await score_conversations(judge, self.backend, self.planner.prompter, conversations)
 
-    async def _record_end(self, begun: asyncio.Task[str], parts: Sequence[Part], failed: Failed) -> None:
+    async def _record_end(
+        self, begun: asyncio.Task[str], parts: Sequence[Part], unfinished: Sequence[tuple[Step, str]], failed: Failed
+    ) -> None:
         """Record how a turn ended when it did not end well, even while it began. The user is told either way."""
         try:
             turn_id = await begun
         except Exception:  # nothing was recorded
             return
+        cut_off = [await whole_part(step, text, CUT_OFF) for step, text in unfinished]
         try:
-            await asyncio.to_thread(self.store.finish_turn, turn_id, parts, failed)
+            await asyncio.to_thread(self.store.finish_turn, turn_id, [*parts, *cut_off], failed)
         except (StoreUnavailable, NotFound) as error:  # NotFound: deleted with its conversation meanwhile
             log.error("turn %s ended with %s and could not be recorded: %s", turn_id, failed.code, error)
 
@@ -292,8 +295,9 @@ class ChatService:
         return event
 
 
-def cut_off(unfinished: Sequence[tuple[Step, str]]) -> list[Part]:
-    return [step.part(text, CUT_OFF) for step, text in unfinished]
+async def whole_part(step: Step, text: str, end: Finished) -> Part:
+    """What the step has come to. To look a long answer up in its passages takes time, which the others do not wait."""
+    return await asyncio.to_thread(step.part, text, end) if step.passages else step.part(text, end)
 
 
 def failure(error: Exception, turn_id: str | None) -> Failed:

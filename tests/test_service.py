@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from assistant import planner
 from assistant.errors import EngineFailed, NotFound, QueueFull
 from assistant.messages import (
     AUTO,
@@ -20,6 +21,7 @@ from assistant.messages import (
     Message,
     PartStarted,
     Retrieval,
+    TextDelta,
 )
 from assistant.retrieval.packing import NOTICE
 from tests.fakes import EchoBackend, ListRetriever, MemoryStore, fake_service, write_adapter
@@ -287,6 +289,17 @@ async def test_the_exact_prompt_is_told_where_it_is_asked_for(adapters):
     for request in (about("Who built the lighthouse?", show_prompt=True), ask("hello", show_prompt=True)):
         done = (await collect(service.reply(request)))[-1]
         assert done.parts[0].prompt == shown(service)
+
+
+async def test_what_an_answer_rests_on_is_looked_up_beside_the_event_loop(adapters, monkeypatch):
+    threads = threads_of(monkeypatch, planner, "ground")
+    service = fake_service(adapters, retriever=ListRetriever(LIGHTHOUSE), backend=EchoBackend(pace=0.01))
+    assert isinstance((await collect(service.reply(ask("the lighthouse", retrieval=Retrieval()))))[-1], Done)
+    async with aclosing(service.reply(ask("the lighthouse", retrieval=Retrieval()))) as events:
+        async for event in events:
+            if isinstance(event, TextDelta):
+                break
+    assert threads == ["asyncio", "asyncio"], "of the one that was stopped, too"
 
 
 async def test_an_adapter_keeps_its_own_words_around_the_passages(tmp_path):

@@ -20,10 +20,10 @@ from assistant.comparison.batch import Batches
 from assistant.comparison.comparator import Comparator
 from assistant.comparison.events import ComparisonDone, ComparisonStarted
 from assistant.comparison.questions import Question, read_questions
-from assistant.comparison.request import ComparisonRequest, References, Setup
-from assistant.comparison.results import as_object, averages, table, to_csv, to_json_lines
+from assistant.comparison.request import AskedReferences, ComparisonRequest, Setup
+from assistant.comparison.results import as_object, averages, summary, table, to_csv, to_json_lines
 from assistant.errors import InvalidRequest
-from assistant.feedback.comparison_records import Batch, Comparison
+from assistant.feedback.comparison_records import Batch
 from assistant.messages import Frozen
 
 MOST_LISTED = 100
@@ -32,6 +32,7 @@ ROWS_FORM = "allowed: a file 'file' (CSV or JSON lines), a text 'setup' (JSON), 
 
 
 class ComparisonBody(ComparisonRequest):
+    references: AskedReferences = ()
     stream: bool = False
 
     def request(self) -> ComparisonRequest:
@@ -40,7 +41,7 @@ class ComparisonBody(ComparisonRequest):
 
 class RowBody(Frozen):
     question: str
-    references: References = ()
+    references: AskedReferences = ()
 
 
 class BatchBody(Setup):
@@ -77,7 +78,7 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
     @router.get("")
     async def listing(owner: Owner, limit: Limit = MOST_LISTED) -> Json:
         found = await asyncio.to_thread(store.comparisons, owner, limit)
-        return {"object": "list", "data": [without_columns(one) for one in found]}
+        return {"object": "list", "data": [summary(one) for one in found]}
 
     @router.post("/batches", status_code=201)
     async def start_batch(request: Request, owner: Owner) -> Json:
@@ -130,20 +131,23 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
 
     @router.get("/{comparison_id}")
     async def show(comparison_id: str, owner: Owner) -> Json:
-        return as_object(await asyncio.to_thread(store.comparison, comparison_id, owner))
+        return await kept_object(comparison_id, owner)
 
     @router.post("/{comparison_id}/reveal")
     async def reveal(comparison_id: str, owner: Owner) -> Json:
-        return as_object(await asyncio.to_thread(store.reveal, comparison_id, owner))
+        return await asyncio.to_thread(lambda: as_object(store.reveal(comparison_id, owner)))
 
     @router.post("/{comparison_id}/rewards")
     async def reward(comparison_id: str, body: RewardsBody, owner: Owner) -> Json:
-        return as_object(await comparator.judge(comparison_id, owner, body.reward_by))
+        return await asyncio.to_thread(as_object, await comparator.judge(comparison_id, owner, body.reward_by))
 
     @router.delete("/{comparison_id}")
     async def delete(comparison_id: str, owner: Owner) -> Json:
         await asyncio.to_thread(store.delete, comparison_id, owner)
         return {"id": comparison_id, "object": "comparison", "deleted": True}
+
+    async def kept_object(comparison_id: str, owner: str) -> Json:
+        return await asyncio.to_thread(lambda: as_object(store.comparison(comparison_id, owner)))
 
     async def whole(request: ComparisonRequest, owner: str) -> Json:
         comparison_id = ""
@@ -151,14 +155,17 @@ def comparisons_router(comparator: Comparator, batches: Batches) -> APIRouter:
             async for event in events:
                 if isinstance(event, ComparisonStarted):
                     comparison_id = event.id
-        return as_object(await asyncio.to_thread(store.comparison, comparison_id, owner))
+        return await kept_object(comparison_id, owner)
 
     async def chunks(request: ComparisonRequest, owner: str) -> AsyncGenerator[Json, None]:
         async with aclosing(comparator.run(request, owner)) as events:
             async for event in events:
                 if isinstance(event, ComparisonDone):
-                    end = await asyncio.to_thread(store.comparison, event.id, owner)
-                    yield {"kind": event.kind, "id": event.id, "comparison": as_object(end)}
+                    yield {
+                        "kind": event.kind,
+                        "id": event.id,
+                        "comparison": await kept_object(event.id, owner),
+                    }
                 else:
                     yield event.model_dump(mode="json")
 
@@ -197,12 +204,6 @@ def validated(read: Callable[[Any], Any], data: str | bytes) -> Any:
         return read(data)
     except ValidationError as error:
         raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in error.errors()]) from error
-
-
-def without_columns(comparison: Comparison) -> Json:
-    told = as_object(comparison)
-    del told["columns"]
-    return told
 
 
 def batch_object(batch: Batch) -> Json:

@@ -66,7 +66,7 @@ class Batches:
                 await asyncio.to_thread(self.comparator.service.catalog.get, contestant.adapter)
         await self.comparator.check(setup)
         settled = (setup.setup if isinstance(setup, ComparisonRequest) else setup).settled()
-        rows = [_row(question, settled) for question in questions]
+        rows = await asyncio.to_thread(lambda: [_row(question, settled) for question in questions])
         batch_id = await asyncio.to_thread(self.store.begin, owner, name.strip() or "Batch", settled.record(), rows)
         self._news.set()
         return batch_id

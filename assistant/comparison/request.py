@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from assistant.best_of import check_spread
 from assistant.errors import InvalidRequest
@@ -23,6 +23,21 @@ WITH_DOCUMENTS: tuple[Mode, ...] = ("rag", "rag-tuned")
 FEWEST, MOST = 2, 6
 
 References = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(max_length=32)]
+
+MOST_REFERENCE_CHARACTERS = 32_000
+"""In all references to a question: the time of ROUGE-L grows with their length times that of the answer."""
+
+
+def check_length(references: tuple[str, ...]) -> tuple[str, ...]:
+    """The references. Raises InvalidRequest where they are too long to score answers against."""
+    length = sum(map(len, references))
+    if length > MOST_REFERENCE_CHARACTERS:
+        raise InvalidRequest(f"references of {length:,} characters; allowed: {MOST_REFERENCE_CHARACTERS:,} in all")
+    return references
+
+
+AskedReferences = Annotated[References, AfterValidator(check_length)]
+"""Those of a question that is asked now; what was kept earlier is read however long it is."""
 
 
 class Contestant(Frozen):
@@ -134,8 +149,8 @@ class Setup(Frozen):
         return self.model_dump(mode="json", exclude_unset=True)
 
     def ask(self, question: str, references: Sequence[str] = ()) -> ComparisonRequest:
-        """Raises InvalidRequest where the question is empty, or a reference, or where there are too many of them."""
-        about = {"question": question, "references": tuple(references)}
+        """Raises InvalidRequest where the question is empty, or a reference, or where they are too many or too long."""
+        about = {"question": question, "references": check_length(tuple(references))}
         try:
             return ComparisonRequest.model_validate({**self.record(), **about})
         except ValidationError as error:

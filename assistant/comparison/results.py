@@ -88,7 +88,15 @@ def to_json_lines(comparisons: Iterable[Comparison]) -> str:
 
 
 def as_object(comparison: Comparison) -> Row:
-    """The comparison as JSON: what was asked, and each column with its prompt, passages, settings and timings."""
+    """The comparison as JSON: its summary, and each column with its prompt, passages, settings, timings and scores.
+
+    The scores of long answers against long references take seconds.
+    """
+    return {**summary(comparison), "columns": [_column(column, comparison) for column in comparison.columns]}
+
+
+def summary(comparison: Comparison) -> Row:
+    """What was asked, and what has become of it."""
     ended = comparison.finished_at
     return {
         "id": comparison.id,
@@ -104,7 +112,6 @@ def as_object(comparison: Comparison) -> Row:
         "blind": comparison.blind,
         "revealed_at": comparison.revealed_at.isoformat() if comparison.revealed_at else None,
         "error": comparison.error,
-        "columns": [_column(column, comparison) for column in comparison.columns],
     }
 
 

@@ -220,7 +220,7 @@ class CompareTab:
             tell(error, "The answers were not judged")
             return untouched
         board = from_record(record)
-        return self._answers(board if judge else board.rewarded({}))
+        return await self._answers(board if judge else board.rewarded({}))
 
     # Showing --------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class CompareTab:
         try:
             if board.id is not None:
                 board = from_record(await asyncio.to_thread(self.store.comparison, board.id, owner))
-            updates = {**self._answers(board), self.ended: board.id or ""}
+            updates = {**await self._answers(board), self.ended: board.id or ""}
         except SwapboardError as error:
             tell(error, "The answers cannot be shown as they were kept")
             updates = {self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False)}
@@ -270,17 +270,18 @@ class CompareTab:
         opened = {self.opened: comparison_id, self.parts.question: box}
         return {**self._restored(board), **self.verdicts.blank(), **shown, **opened}
 
-    def _answers(self, board: Board) -> Updates:
-        """The columns of a comparison that is over."""
+    async def _answers(self, board: Board) -> Updates:
+        """The columns of a comparison that is over. Their scores are computed beside the event loop."""
+        scores = await asyncio.to_thread(lambda: board.scores)
         return {
             self.parts.question: gr.Textbox(submit_btn=True, stop_btn=False),
-            **self.parts.show_columns(board, board.scores, [*(None for _ in range(MOST))]),
+            **self.parts.show_columns(board, scores, [*(None for _ in range(MOST))]),
         }
 
     async def _settled(self, owner: str, board: Board) -> Updates:
         """Columns and votes of a comparison that is over. Raises StoreUnavailable."""
         verdicts = await asyncio.to_thread(self.verdicts.settled, owner, board)
-        return {**self._answers(board), self.parts.after: gr.Column(visible=board.is_over), **verdicts}
+        return {**await self._answers(board), self.parts.after: gr.Column(visible=board.is_over), **verdicts}
 
     def _restored(self, board: Board) -> Updates:
         """The fields as they were when this was asked."""

@@ -21,7 +21,7 @@ from assistant.ui.board import LETTERS, Board, Column
 from assistant.ui.citations import linked, sources
 from assistant.ui.markup import one_line
 from assistant.ui.render import chip
-from assistant.ui.word_difference import difference, shared_words
+from assistant.ui.word_difference import difference, shared_words, unit
 
 MODES: dict[Mode, str] = {
     "prompt": "Prompt only",
@@ -216,16 +216,30 @@ def exact_prompt(part: Part) -> str:
 
 
 def difference_html(board: Board, left: int, right: int) -> str:
-    """Two answers beside each other, with the words marked that only one of them has."""
+    """Two answers beside each other, with the words marked that only one of them has; whole sentences in long ones.
+
+    It may take seconds.
+    """
     first, second = board.columns[left], board.columns[right]
     old, new = difference(first.text, second.text)
-    same = shared_words(first.text, second.text)
-    told = "the same, letter by letter" if first.text == second.text else f"{same:.0%} of the words are shared"
+    told = _likeness(first.text, second.text)
     texts = "".join(
         f'<article class="sb-column"><header>{heading(place, column)}</header><div class="sb-answer">{text}</div></article>'
         for place, column, text in ((left, first, old), (right, second, new))
     )
     return f'<p class="sb-hint" role="status">{told}</p><div class="sb-columns sb-differences">{texts}</div>'
+
+
+def _likeness(first: str, second: str) -> str:
+    if first == second:
+        return "the same, letter by letter"
+    match unit(first, second):
+        case "word":
+            return f"{shared_words(first, second):.0%} of the words are shared"
+        case "sentence":
+            return "too long to compare word by word: sentences are marked that only one has in this place"
+        case "text":
+            return "too long to compare: nothing is marked"
 
 
 # Earlier ones -----------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class Verdicts:
         except SwapboardError as error:
             tell(error)
             return ""
-        return view.difference_html(board, left, right)
+        return await asyncio.to_thread(view.difference_html, board, left, right)
 
 
 def ranks_by_place(board: Board, vote: Ranking | None) -> tuple[int, ...]:

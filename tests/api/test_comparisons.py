@@ -14,10 +14,12 @@ from fastapi import FastAPI
 from assistant.api.comparisons import comparisons_router
 from assistant.api.openai import install
 from assistant.build import build_comparisons
+from assistant.comparison import results
 from assistant.feedback.store import Store
 from tests.api.conftest import MAX_UPLOAD
 from tests.fakes import EchoBackend, fake_service
 from tests.test_best_of import write_reward
+from tests.threads import threads_of
 
 PAIR = [{"mode": "prompt"}, {"mode": "tuned", "adapter": "mood"}]
 ASK = {"question": "two plus two", "contestants": PAIR}
@@ -134,6 +136,33 @@ async def test_a_database_that_is_away_is_told_before_anything_is_asked(start):
             answer = await client.post("/v1/comparisons", json={**ASK, "stream": stream})
             assert answer.status_code == 503 and answer.json()["error"]["code"] == "store_unavailable"
     assert backend.seen == []
+
+
+async def test_scores_are_computed_beside_the_event_loop_and_not_at_all_for_the_list(start, monkeypatch):
+    client = await start()
+    told = (await client.post("/v1/comparisons", json={**ASK, "references": ["mood"]})).json()
+    path, threads = f"/v1/comparisons/{told['id']}", threads_of(monkeypatch, results, "score")
+    (listed,) = (await client.get("/v1/comparisons")).json()["data"]
+    assert threads == [] and told == {**listed, "columns": told["columns"]}
+    await client.get(path)
+    await client.post(f"{path}/reveal")
+    await client.post("/v1/comparisons", json={**ASK, "references": ["mood"]})
+    await client.post("/v1/comparisons", json={**ASK, "references": ["mood"], "stream": True})
+    assert threads == ["asyncio"] * 8
+
+
+async def test_references_that_are_too_long_are_refused_with_what_is_allowed(start):
+    client, words = await start(), "references of 32,001 characters; allowed: 32,000 in all"
+    row = {"question": "one", "references": ["a" * 32_000, "b"]}
+    for place, body in (("", {**ASK, **row}), ("/batches", {"contestants": PAIR, "rows": [row]})):
+        answer = await client.post(f"/v1/comparisons{place}", json=body)
+        assert answer.status_code == 400 and words in answer.json()["error"]["message"]
+    lines = "\n".join(map(json.dumps, ({"question": "fine"}, row)))
+    form = {"files": {"file": ("set.jsonl", lines)}, "data": {"setup": json.dumps({"contestants": PAIR})}}
+    id = (await client.post("/v1/comparisons/batches", **form)).json()["id"]
+    assert (await finished(client, id))["failed"] == 1
+    rows = (await client.get(f"/v1/comparisons/batches/{id}/results.jsonl")).text.splitlines()
+    assert f"line 2: {words}" in [json.loads(line)["error"] for line in rows]
 
 
 @pytest.mark.parametrize("references", [["a"] * 33, [""]])

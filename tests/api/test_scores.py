@@ -5,7 +5,9 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from tests.fakes import CharPrompter
 from tests.test_best_of import write_reward
+from tests.threads import threads_of
 
 TALK = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi there"}]
 
@@ -30,6 +32,12 @@ def test_one_conversation_and_many_are_scored_in_order(client):
     both = post(client, model="judge", conversations=[TALK, longer]).json()
     assert (both["object"], both["model"]) == ("list", "judge")
     assert both["data"][0]["score"] == score["score"] < both["data"][1]["score"]
+
+
+def test_conversations_are_tokenised_beside_the_event_loop(client, monkeypatch):
+    threads = threads_of(monkeypatch, CharPrompter, "render_example")
+    assert post(client, model="judge", conversations=[TALK, TALK]).status_code == 200
+    assert threads == ["asyncio", "asyncio"]
 
 
 @pytest.mark.parametrize(

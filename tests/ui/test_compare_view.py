@@ -213,6 +213,26 @@ def test_differences_are_marked_word_by_word():
     assert old == "the <del>cat</del> sat" and new == "the <ins>dog</ins> sat<ins> down</ins>"
 
 
+@pytest.mark.timeout(60)
+def test_long_answers_are_compared_by_sentences_and_very_long_ones_not_at_all():
+    first, second = "A lamp burns. " * 500 + "It is red. Ann left.", "A lamp burns. " * 500 + "It is blue. Ann left."
+    old, new = difference(first, second)
+    assert old == "A lamp burns. " * 500 + "<del>It is red. </del>Ann left."
+    assert new == "A lamp burns. " * 500 + "<ins>It is blue. </ins>Ann left."
+    assert difference("a < b. " * 20_000, "a. b? " * 20_000)[0] == "a &lt; b. " * 20_000
+    texts = ("a b " * 600, "a " * 1_000), ("a. b. " * 20_000, "b. " * 20_000)
+    for told, (left, right) in zip(("sentences are marked", "nothing is marked"), texts, strict=True):
+        board = from_record(record(answered(0, 0, part(left)), answered(1, 1, part(right))))
+        assert "too long to compare" in view.difference_html(board, 0, 1) and told in view.difference_html(board, 0, 1)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", ["a b " * 20_000, "a. b. " * 20_000])
+def test_equal_answers_are_told_to_be_the_same_however_long(text):
+    board = from_record(record(answered(0, 0, part(text)), answered(1, 1, part(text))))
+    assert "the same, letter by letter" in view.difference_html(board, 0, 1)
+
+
 def test_shared_words_are_counted_in_order():
     """3 of 4 and 3 of 3 words are shared: 2 · 3 / 7."""
     assert shared_words("the cat sat down", "The cat sat") == pytest.approx(6 / 7)
