@@ -26,27 +26,25 @@ from typing import Any
 
 from assistant.catalog import Catalog
 from assistant.errors import EvaluationError
-from assistant.measures.em_f1 import normalise
 from assistant.messages import BASE, ChatRequest, CompletionRequest, Decoding, Done, Message
 from assistant.service import ChatService
 from assistant.settings import load_settings
 from assistant.training.data import sample
-from assistant.training.tasks.task import words_missing
 from eval.ask import NO_REVISIONS, ask_all
-from eval.command import Result, add_common, described, read_rows, run_command
+from eval.command import Result, add_common, described, run_command
 from eval.digest import digest_of
 from eval.metrics.bootstrap import Measure, Statistics, means, measure
 from eval.metrics.paired import Difference, paired_bootstrap
 from eval.metrics.perplexity import METRICS, perplexity
 from eval.session import measured_service
+from eval.tasks.chat import CHAT
 from eval.tasks.perplexity import read_texts, scored
-from eval.tasks.scorers import accepted_missing
+from eval.tasks.scorers import holds_accepted
 
 log = logging.getLogger(__name__)
 
-QUESTIONS = Path(__file__).parent / "tasks" / "data" / "chat_general.jsonl"
 SCORED = Decoding(temperature=0, max_tokens=0, logprobs=0)
-CHAT = Decoding(temperature=0, max_tokens=64)
+ANSWERED = Decoding(temperature=0, max_tokens=64)
 BEFORE = "base before"
 CONTROL = "base before, several at a time"
 ON = "adapter on"
@@ -69,7 +67,7 @@ class Abilities:
             CompletionRequest(prompt=text["text"], adapter=adapter, decoding=SCORED, echo=True) for text in self.texts
         ]
         asking = [
-            ChatRequest(messages=(Message(role="user", content=row["question"]),), adapter=adapter, decoding=CHAT)
+            ChatRequest(messages=(Message(role="user", content=row["question"]),), adapter=adapter, decoding=ANSWERED)
             for row in self.questions
         ]
         return [*reading, *asking]
@@ -118,7 +116,7 @@ async def measure_all(options: argparse.Namespace) -> Result:
         if not folder.is_dir():
             raise EvaluationError(f"--base-folder {folder}: no such folder")
     texts = [item.record for item in read_texts(options.text)]
-    questions = read_questions(options.questions)
+    questions = [item.record for item in CHAT.load(options.questions)]
     abilities = Abilities(*(tuple(sample(rows, options.limit, options.seed)) for rows in (texts, questions)))
     async with measured_service(settings) as service:
         about = described(service, BASE)
@@ -139,22 +137,13 @@ async def measure_all(options: argparse.Namespace) -> Result:
         "adapter": list(options.adapter),
         "data": {
             "text": options.text or "own",
-            "questions": "own" if options.questions == QUESTIONS else str(options.questions),
+            "questions": options.questions or "own",
         },
         "data_digest": {"text": digest_of(texts), "questions": digest_of(questions)},
         "count": len(abilities.questions),
         "config": {"limit": options.limit, "seed": options.seed, "concurrency": options.concurrency},
         "states": states,
     }
-
-
-def read_questions(path: Path) -> list[dict[str, Any]]:
-    """Questions with their accepted answers. Raises DataError; names file and line."""
-    return read_rows(
-        path,
-        ("id", "question", "accepted"),
-        lambda row: words_missing(row, "question") or accepted_missing(row, "accepted"),
-    )
 
 
 async def _adapter_states(
@@ -244,13 +233,13 @@ def state(
         "different_answers": sum(a != b for a, b in zip(seen.answers, before.answers, strict=False)),
         "examples": [
             {
-                "id": row["id"],
+                "id": row.get("id", number),
                 "input": row["question"],
                 "expected": list(row["accepted"]),
                 "answer": answer,
                 "accuracy": holds_accepted(answer, row["accepted"]),
             }
-            for row, answer in zip(abilities.questions, seen.answers, strict=True)
+            for number, (row, answer) in enumerate(zip(abilities.questions, seen.answers, strict=True))
         ],
     }
 
@@ -261,12 +250,6 @@ def gaps_between(seen: Shown, before: Shown) -> list[float] | None:
         return None
     pairs = zip(seen.logprobs, before.logprobs, strict=True)
     return [abs(a - b) for text, other in pairs for a, b in zip(text, other, strict=True)]
-
-
-def holds_accepted(answer: str, accepted: Sequence[str]) -> float:
-    """1.0 where an accepted answer stands in the answer as whole words, both normalised as SQuAD does, else 0.0."""
-    words = f" {normalise(answer)} "
-    return float(any(f" {normalise(text)} " in words for text in accepted))
 
 
 def _figures(seen: Shown, abilities: Abilities) -> tuple[Figures, Figures]:
@@ -296,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--base-folder", nargs="+", type=Path, default=[], help="bases trained whole")
     parser.add_argument("--text", help="JSON lines with text, or a .txt of one text per line; our own set unless given")
-    parser.add_argument("--questions", type=Path, default=QUESTIONS, help="JSON lines with id, question and accepted")
+    parser.add_argument("--questions", help="JSON lines with question and accepted; our own set unless given")
     add_common(parser, many_adapters=True)
     return parser
 

@@ -53,6 +53,12 @@ def prepare(source: Path, folder: Path, scale: Scale) -> None:
             if len(cut.train) < size:
                 raise DataError(f"{path}: {len(cut.train)} records can be trained on, the study needs {size}")
             write(folder / f"{kind}_{size}.jsonl", cut.train[:size])
+        if kind == "sentiment":
+            # Their labels are not needed, and those of the labelled sentences would make the comparison unfair.
+            further = cut.train[scale.sentences : scale.sentences + scale.raw]
+            if len(further) < scale.raw:
+                raise DataError(f"{path}: {len(further)} records are left for raw text, the study needs {scale.raw}")
+            write(folder / "sentiment_raw.jsonl", [{"text": record["text"]} for record in further])
         if kind == UNSEEN and not cut.held_out:
             raise DataError(f"{path}: no records to measure")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from assistant.errors import EvaluationError
 from eval.report.plots import errors
 from eval.study.data import LAST, makeup
-from eval.study.plan import MIXTURE, SCALES, UNSEEN, Chapter, trials
+from eval.study.plan import GENERAL, MIXTURE, SCALES, UNSEEN, Chapter, trials
 
 MAIN_METRIC = {"qa": "f1", "sentiment": "accuracy", "summarisation": "rouge_l", "policy": "f1"}
-MAIN_METRIC |= {"research": "accuracy", "plain-english": "rouge_l", "perplexity": "perplexity"}
+MAIN_METRIC |= {"research": "accuracy", "plain-english": "rouge_l", "perplexity": "perplexity", "chat": "accuracy"}
 
 QUESTION_CHAPTERS: dict[Chapter, str] = {
     "size": "training examples",
@@ -33,13 +33,14 @@ QUESTION_CHAPTERS: dict[Chapter, str] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One trial's result: `value` on the axis, scores by kind with their intervals, and the training report."""
+    """One trial's result: `value` on the axis, scores by kind with their intervals, the training report, and when and
+    from what code it was trained and measured."""
 
     value: str
     scores: dict[str, dict[str, dict[str, float]]]
     training: dict[str, Any] | None
-    commit: str
-    date: str
+    commits: frozenset[str]
+    dates: frozenset[str]
 
     def score(self, kind: str, metric: str | None = None) -> dict[str, float]:
         return self.scores[kind][metric or MAIN_METRIC[kind]]
@@ -53,12 +54,17 @@ def read_points(place: Path) -> dict[Chapter, list[Point]]:
     """
     points: dict[Chapter, list[Point]] = {}
     for trial in trials(SCALES[place.name]):
-        path = trial.result(place)
-        if not path.is_file():
+        if (result := trial.done(place)) is None:
             continue
-        result = json.loads(path.read_text(encoding="utf-8"))
-        scores = {kind: measured["metrics"] for kind, measured in result["measured"].items()}
-        point = Point(trial.value, scores, result["training"], result["commit"], result["date"])
+        training, measured = result["training"], result["measured"].values()
+        steps = [*measured, *([training] if training else [])]
+        point = Point(
+            trial.value,
+            {kind: told["metrics"] for kind, told in result["measured"].items()},
+            training["report"] if training else None,
+            frozenset(step["commit"] for step in steps),
+            frozenset(step["date"] for step in steps),
+        )
         points.setdefault(trial.chapter, []).append(point)
     if not points:
         raise EvaluationError(f"{place / 'results'}: no results; run the study first")
@@ -91,11 +97,12 @@ def write_page(place: Path, docs: Path) -> Path:
         plots=plots,
         axes=QUESTION_CHAPTERS,
         kinds=(*MIXTURE, UNSEEN),
+        columns=(*MIXTURE, UNSEEN, *GENERAL),
         metrics=MAIN_METRIC,
         total=len(trials(SCALES[place.name])),
         done=sum(map(len, points.values())),
-        dates=sorted({point.date for chapter in points.values() for point in chapter}),
-        commits=sorted({point.commit for chapter in points.values() for point in chapter}),
+        dates=sorted({date for chapter in points.values() for point in chapter for date in point.dates}),
+        commits=sorted({commit for chapter in points.values() for point in chapter for commit in point.commits}),
     )
     path = docs / "study.md"
     path.write_text(page, encoding="utf-8")
@@ -140,7 +147,7 @@ def plot_methods(points: Sequence[Point], images: Path) -> str:
         )
         places[point.value] = (parameters, accuracy)
     for names, place in neighbours(places):
-        axes.annotate(", ".join(names), place, xytext=(6, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(textwrap.fill(", ".join(names), 40), place, xytext=(6, 3), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.set_xlabel("trained parameters")
     axes.set_ylabel("accuracy, held-out sentences")
@@ -169,24 +176,18 @@ def plot_tasks(points: Sequence[Point], images: Path) -> str:
     axes = figure.add_subplot()
     kinds = (*MIXTURE, UNSEEN)
     mixed = [point for point in points if not point.value.startswith("only ")]
-    for number, point in enumerate(mixed):
-        shown = [(place, kind) for place, kind in enumerate(kinds) if kind in point.scores]
+    alone = {kind: point for kind in kinds for point in points if point.value == f"only {kind}"}
+    series = [(point.value, {kind: point for kind in kinds if kind in point.scores}) for point in mixed]
+    series.append(("trained on it alone", alone))
+    step = 0.8 / len(series)
+    for number, (label, by_kind) in enumerate(series):
         axes.bar(
-            [place + number * 0.2 for place, _ in shown],
-            [point.score(kind)["value"] for _, kind in shown],
-            0.18,
-            label=point.value,
+            [kinds.index(kind) + (number + 0.5) * step - 0.4 for kind in by_kind],
+            [point.score(kind)["value"] for kind, point in by_kind.items()],
+            0.9 * step,
+            label=label,
         )
-    single = [(place, point) for place, kind in enumerate(kinds) for point in points if point.value == f"only {kind}"]
-    axes.bar(
-        [place + len(mixed) * 0.2 for place, _ in single],
-        [point.score(kinds[place])["value"] for place, point in single],
-        0.18,
-        label="trained on it alone",
-    )
-    axes.set_xticks(
-        [place + 0.3 for place in range(len(kinds))], [f"{kind}\n{MAIN_METRIC[kind]}" for kind in kinds], fontsize=8
-    )
+    axes.set_xticks(range(len(kinds)), [f"{kind}\n{MAIN_METRIC[kind]}" for kind in kinds], fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     return save(figure, images / "study-tasks.png")

@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Chapter = Literal["size", "epochs", "batch", "rate", "scheduler", "rank", "method", "tasks"]
 
@@ -29,9 +29,13 @@ METHODS = (
     "prompt-tuning",
     "p-tuning",
     "prefix-tuning",
+    "multitask-prompt-tuning",
 )
 CHANGES_THE_BASE = ("full", "last-layers")
 """Methods that leave a whole base instead of an adapter."""
+
+GENERAL = ("perplexity", "chat")
+"""Tasks whose own sets show what a trial forgot: general texts, and general questions."""
 
 MIXTURE = ("qa", "sentiment", "summarisation", "policy", "research")
 UNSEEN = "plain-english"
@@ -54,7 +58,8 @@ QUESTIONS = {"--epochs": "1", "--batch-size": "2", "--lr": "5e-4", "--scheduler"
 @dataclass(frozen=True)
 class Trial:
     """One point of a plot. `value` is its place on the axis; `data` are files of the study's own folder, with
-    their kind where the task needs it; `options` go to the training command. Without data the base is measured."""
+    their kind where the task needs it; `options` go to the training command. Without data the base is measured.
+    `raw` is a file of raw text that is trained on first, "" for none."""
 
     chapter: Chapter
     value: str
@@ -63,6 +68,7 @@ class Trial:
     data: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     recipe: str = "lora"
+    raw: str = ""
 
     @property
     def is_base(self) -> bool:
@@ -77,8 +83,35 @@ class Trial:
         """Equal for trials that train the same, so that a point shared by several plots is computed once."""
         if self.is_base:
             return "base"
-        told = json.dumps([self.task, self.recipe, self.data, self.options])
+        told = json.dumps([self.task, self.recipe, self.data, self.options, *([self.raw] if self.raw else [])])
         return f"{self.recipe}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+
+    @property
+    def leaves_one_each(self) -> bool:
+        """Whether the training leaves an adapter for each kind of record, and none for anything else."""
+        return self.recipe == "multitask-prompt-tuning" and len(self.data) > 1
+
+    @property
+    def everything_measured(self) -> tuple[str, ...]:
+        """Kinds of records, then the general tasks."""
+        return self.measured if self.leaves_one_each else (*self.measured, *GENERAL)
+
+    def adapter(self, kind: str) -> str:
+        """The name of the adapter that is asked for records of a kind."""
+        return f"{self.key}-{kind}" if self.leaves_one_each else self.key
+
+    def folders(self, place: Path) -> dict[str, Path]:
+        """What the training leaves, by name; nothing for the base."""
+        names = [] if self.is_base else list(dict.fromkeys(map(self.adapter, self.measured)))
+        return {name: place / ("bases" if self.changes_base else "adapters") / name for name in names}
+
+    def done(self, place: Path) -> dict[str, Any] | None:
+        """Its result, where everything has been measured."""
+        path = self.result(place)
+        if not path.is_file():
+            return None
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return result if result["measured"].keys() >= set(self.everything_measured) else None
 
     def result(self, place: Path) -> Path:
         """Where its result lies once it has one."""
@@ -87,21 +120,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the study is: questions and sentences one trial is trained on, records of each kind in the last
-    chapter, records measured, and up to how many characters a context may have."""
+    """How large the study is: questions and sentences one trial is trained on, further sentences that serve as raw
+    text, records of each kind in the last chapter, records measured, and up to how many characters a context may have."""
 
     name: str
     questions: int
     sizes: tuple[int, ...]
     sentences: int
+    raw: int
     each_kind: int
     held_out: int
     characters: int
 
 
 SCALES = {
-    "small": Scale("small", 1000, (1000, 2000, 5000), sentences=600, each_kind=250, held_out=300, characters=2400),
-    "full": Scale("full", 5000, (1000, 2000, 5000), sentences=6000, each_kind=2000, held_out=800, characters=8000),
+    "small": Scale(
+        "small", 1000, (1000, 2000, 5000), sentences=600, raw=2400, each_kind=250, held_out=300, characters=2400
+    ),
+    "full": Scale(
+        "full", 5000, (1000, 2000, 5000), sentences=3000, raw=3000, each_kind=2000, held_out=800, characters=8000
+    ),
 }
 
 
@@ -122,6 +160,15 @@ def trials(scale: Scale) -> list[Trial]:
             Trial("method", method, "sentiment", ("sentiment",), sentences, ("--validation", "0"), method)
             for method in METHODS
         ),
+        Trial(
+            "method",
+            "raw text, then lora",
+            "sentiment",
+            ("sentiment",),
+            sentences,
+            ("--validation", "0"),
+            raw="sentiment_raw.jsonl",
+        ),
         Trial("size", "base", "qa", ("qa",)),
         *(question("size", str(size), size) for size in scale.sizes),
         *(question("rank", str(rank), rank=str(rank)) for rank in (4, 8, 16, 32)),
@@ -140,4 +187,5 @@ def trials(scale: Scale) -> list[Trial]:
             Trial("tasks", f"all, {how}", "instruct", (*MIXTURE, UNSEEN), mixture, (*short, "--sampling", how))
             for how in ("proportional", "equal")
         ),
+        Trial("tasks", "all, a prompt for each", "instruct", MIXTURE, mixture, short, "multitask-prompt-tuning"),
     ]

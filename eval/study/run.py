@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -25,16 +24,12 @@ from assistant.catalog import CARD_FILE
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.settings import load_settings
 from assistant.training.options import positive
-from assistant.training.provenance import commit, today
 from eval.command import write
 from eval.study.data import prepare
 from eval.study.page import write_page
-from eval.study.plan import SCALES, TASK_OF, Trial, trials
+from eval.study.plan import GENERAL, SCALES, TASK_OF, Trial, trials
 
 log = logging.getLogger(__name__)
-
-GENERAL = "perplexity"
-"""The task whose own texts show what a trial forgot."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,12 +76,11 @@ def study(options: argparse.Namespace) -> None:
     locks = {trial.key: threading.Lock() for trial in chosen}
 
     def settle(number: int, trial: Trial) -> None:
-        path = trial.result(place)
-        if path.is_file():
+        if trial.done(place) is not None:
             return
         with locks[trial.key]:
             log.info("trial %d of %d: %s %s", number, len(chosen), trial.chapter, trial.value)
-            write(path, perform(place, trial))
+            write(trial.result(place), perform(place, trial))
 
     failures = []
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -108,50 +102,42 @@ def study(options: argparse.Namespace) -> None:
 
 def perform(place: Path, trial: Trial) -> dict[str, Any]:
     """Train where nothing equal was trained before, then measure everything the trial is measured on."""
-    folder = place / ("bases" if trial.changes_base else "adapters") / trial.key
-    logs = place / "logs" / f"{trial.key}.log"
-    started, head = time.monotonic(), {"date": today(), "commit": commit()}
-    if not trial.is_base and not folder.is_dir():
+    folders, logs = trial.folders(place), place / "logs" / f"{trial.key}.log"
+    if not all(folder.is_dir() for folder in folders.values()):
         data = [_source(place, file) for file in trial.data]
         command = ["assistant.training.run", "--recipe", trial.recipe, "--task", trial.task, "--data", *data]
-        run_module([*command, "--out", str(folder), *trial.options], logs, {})
-    measured = {name: measure(place, trial, folder, TASK_OF[name], name, logs) for name in trial.measured}
-    measured[GENERAL] = measure(place, trial, folder, GENERAL, None, logs)
-    report = None if trial.is_base else training_report(folder)
-    return {
-        "chapter": trial.chapter,
-        "value": trial.value,
-        **head,
-        "seconds": round(time.monotonic() - started, 1),
-        "training": report,
-        "measured": measured,
-    }
+        raw = ["--raw-text", _source(place, trial.raw), "--raw-fields", "text"] if trial.raw else []
+        out = place / ("bases" if trial.changes_base else "adapters") / trial.key
+        run_module([*command, *raw, "--out", str(out), *trial.options], logs, {})
+    measured = {name: measure(place, trial, name, logs) for name in trial.everything_measured}
+    training = None if trial.is_base else training_of(next(iter(folders.values())))
+    return {"chapter": trial.chapter, "value": trial.value, "training": training, "measured": measured}
 
 
-def training_report(folder: Path) -> dict[str, Any]:
-    """What the training says of itself on the card."""
-    card = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
-    report: dict[str, Any] = card["training"]["report"]
-    return report
+def training_of(folder: Path) -> dict[str, Any]:
+    """What the card says of the training: its report, and when and from what code it ran."""
+    told = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["training"]
+    return {name: told[name] for name in ("report", "command", "date", "commit")}
 
 
-def measure(place: Path, trial: Trial, folder: Path, task: str, kind: str | None, logs: Path) -> dict[str, Any]:
-    """The metrics of one held-out file; equal trials measure it once."""
-    out = place / "measured" / trial.key / f"{kind or task}.json"
+def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
+    """The metrics of one held-out file, or of a general task on its own set; equal trials measure it once."""
+    out = place / "measured" / trial.key / f"{name}.json"
     if not out.is_file():
+        is_general = name in GENERAL
+        task = name if is_general else TASK_OF[name]
         command = ["eval.run", "--task", task, "--concurrency", str(load_settings().max_batch), "--out", str(out)]
-        if kind is not None:
-            command += ["--data", str(place / "data" / f"{kind}_held_out.jsonl")]
+        if not is_general:
+            command += ["--data", str(place / "data" / f"{name}_held_out.jsonl")]
+            command += ["--mode", "few-shot" if trial.is_base else "tuned"]
         environment = {"SWAPBOARD_ADAPTERS_DIR": str(place / "adapters")}
         if trial.changes_base:
-            environment["SWAPBOARD_BASE"] = str(folder)
+            environment["SWAPBOARD_BASE"] = str(trial.folders(place)[trial.key])
         elif not trial.is_base:
-            command += ["--adapter", trial.key]
-        if kind is not None:
-            command += ["--mode", "few-shot" if trial.is_base else "tuned"]
+            command += ["--adapter", trial.adapter(name)]
         run_module(command, logs, environment)
     result = json.loads(out.read_text(encoding="utf-8"))
-    return {"metrics": result["metrics"], "count": result["count"], "command": result["command"]}
+    return {key: result[key] for key in ("metrics", "count", "command", "date", "commit")}
 
 
 def run_module(arguments: list[str], logs: Path, environment: dict[str, str]) -> None:

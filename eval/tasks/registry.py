@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eval.tasks.chat import CHAT
 from eval.tasks.legal import LEGAL
 from eval.tasks.medical import MEDICAL
 from eval.tasks.moderation import MODERATION
@@ -10,4 +11,4 @@ from eval.tasks.sentiment import SENTIMENT
 from eval.tasks.summarisation import SUMMARISATION
 from eval.tasks.translation import TRANSLATION
 
-TASKS = {task.name: task for task in (QA, SENTIMENT, SUMMARISATION, LEGAL, MEDICAL, TRANSLATION, MODERATION)}
+TASKS = {task.name: task for task in (QA, SENTIMENT, SUMMARISATION, LEGAL, MEDICAL, TRANSLATION, MODERATION, CHAT)}

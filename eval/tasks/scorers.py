@@ -81,6 +81,27 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Whole sentences: `accuracy`, how often an accepted answer stands in what was said."""
+
+    accepted: Callable[[Record], Sequence[str]]
+    needs_scores = False
+
+    def judge(self, record: Record, part: Part) -> dict[str, Any]:
+        accepted = self.accepted(record)
+        return {"expected": list(accepted), "accuracy": holds_accepted(part.text, accepted)}
+
+    def figures(self, answers: Sequence[Judged]) -> Figures:
+        return [averages(answers, "accuracy")]
+
+
+def holds_accepted(answer: str, accepted: Sequence[str]) -> float:
+    """1.0 where an accepted answer stands in the answer as whole words, both normalised as SQuAD does, else 0.0."""
+    words = f" {normalise(answer)} "
+    return float(any(f" {normalise(text)} " in words for text in accepted))
+
+
+@dataclass(frozen=True)
 class Label:
     """One of some labels: accuracy, macro precision, recall and F1, `exact`, and `ece`, the calibration error.
 

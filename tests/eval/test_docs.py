@@ -24,7 +24,7 @@ def test_every_prompt_of_the_base_is_on_the_page_and_no_other(task: Task) -> Non
             assert named == [prompt.name for prompt in measured.prompts if prompt.mode == mode]
 
 
-@pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing", "retrieval", "chat_general"])
+@pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing", "retrieval"])
 def test_own_set_is_on_the_page_with_its_size(name: str) -> None:
     count = len((DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
     assert f"`{name}.jsonl` ({count})" in PAGE

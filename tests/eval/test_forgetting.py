@@ -20,14 +20,13 @@ from eval.forgetting import (
     IN_ONE_BATCH,
     IN_TURN,
     ON,
-    QUESTIONS,
     Abilities,
     Shown,
-    holds_accepted,
     main,
-    read_questions,
     state,
 )
+from eval.tasks.chat import CHAT
+from eval.tasks.scorers import holds_accepted
 from tests.eval.speaker import Speaker
 from tests.fakes import write_adapter
 
@@ -230,11 +229,11 @@ def test_question_that_anything_or_nothing_would_answer_is_refused(
     good = {"id": "1", "question": "Where?", "accepted": ["Paris"]}
     (tmp_path / "q.jsonl").write_text(f"{json.dumps(good)}\n\n{json.dumps(good | row)}")
     with pytest.raises(DataError, match=rf"q\.jsonl:3: .*{message}"):
-        read_questions(tmp_path / "q.jsonl")
+        CHAT.load(str(tmp_path / "q.jsonl"))
 
 
 def test_own_questions_are_enough_and_differ() -> None:
-    rows = read_questions(QUESTIONS)
+    rows = [item.record for item in CHAT.load(None)]
     assert len(rows) >= 40
     assert len({row["question"] for row in rows}) == len({row["id"] for row in rows}) == len(rows)
     for row in rows:

@@ -15,9 +15,9 @@ from assistant.training.course import Report
 from eval.study import run as runner
 from eval.study.data import hold_out, makeup, prepare
 from eval.study.page import neighbours, write_page
-from eval.study.plan import METHODS, SCALES, Scale, Trial, trials
+from eval.study.plan import METHODS, MIXTURE, SCALES, Scale, Trial, trials
 
-TINY = Scale("small", questions=4, sizes=(2, 4), sentences=4, each_kind=2, held_out=4, characters=400)
+TINY = Scale("small", questions=4, sizes=(2, 4), sentences=4, raw=4, each_kind=2, held_out=4, characters=400)
 
 
 def records(kind: str, count: int) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def test_larger_parts_contain_smaller_ones_and_nothing_held_out(source: Path, tm
 def test_too_little_data_names_the_file(source: Path, tmp_path: Path) -> None:
     (source / "qa" / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records("qa", 5)))
     with pytest.raises(DataError, match=r"qa/train\.jsonl: \d records can be trained on, the study needs 4"):
-        prepare(source, tmp_path / "data", Scale("small", 4, (4,), 4, 2, 4, 400))
+        prepare(source, tmp_path / "data", Scale("small", 4, (4,), 4, 4, 2, 4, 400))
 
 
 def test_other_data_is_not_mixed_with_what_was_measured(source: Path, tmp_path: Path) -> None:
@@ -119,7 +119,11 @@ class Commands:
         self.environments.append(environment)
         out = Path(arguments[arguments.index("--out") + 1])
         if arguments[0] == "assistant.training.run":
-            out.mkdir(parents=True)
+            kinds = [word.partition("=")[0] for word in arguments if "=" in word]
+            each = "multitask-prompt-tuning" in arguments and len(kinds) > 1
+            outs = [out.with_name(f"{out.name}-{kind}") for kind in kinds] if each else [out]
+            for folder in outs:
+                folder.mkdir(parents=True)
             report = Report(
                 trained_parameters=10,
                 all_parameters=100,
@@ -134,9 +138,19 @@ class Commands:
                 peak_memory_bytes=2 * 2**30,
                 device="cpu",
             )
-            (out / "card.json").write_text(
-                json.dumps({"training": {"report": {**asdict(report), "file_bytes": 40_000}}})
-            )
+            for folder in outs:
+                (folder / "card.json").write_text(
+                    json.dumps(
+                        {
+                            "training": {
+                                "report": {**asdict(report), "file_bytes": 40_000},
+                                "command": f"python -m {' '.join(arguments)}",
+                                "date": "2026-11-01",
+                                "commit": "c0ffee",
+                            }
+                        }
+                    )
+                )
             return
         names = ("f1", "em", "accuracy", "rouge_l", "perplexity")
         metrics = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in names}
@@ -146,7 +160,17 @@ class Commands:
             "accuracy": {"value": 0.5, "low": 0.4, "high": 0.49},
         }
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({"metrics": metrics, "count": 4, "command": "python -m eval.run"}))
+        out.write_text(
+            json.dumps(
+                {
+                    "metrics": metrics,
+                    "count": 4,
+                    "command": "python -m eval.run",
+                    "date": "2026-11-02",
+                    "commit": "beef",
+                }
+            )
+        )
 
 
 @pytest.fixture
@@ -195,17 +219,58 @@ def test_failed_trials_are_told_and_take_no_result_away(source: Path, tmp_path: 
     assert len(list((tmp_path / "out/small/results").iterdir())) == 5
 
 
-def test_a_trial_tells_the_commit_it_began_at(
-    tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+def test_what_was_measured_before_something_was_added_is_completed(
+    source: Path, tmp_path: Path, commands: Commands
 ) -> None:
-    monkeypatch.setattr(runner, "commit", lambda: "later" if commands.told else "c0ffee")
-    trial = Trial("method", "lora", "sentiment", ("sentiment",), ("s.jsonl",))
-    assert runner.perform(tmp_path, trial)["commit"] == "c0ffee"
+    runner.study(options(source, tmp_path / "out", "rank"))
+    for path in (tmp_path / "out/small/results").iterdir():
+        result = json.loads(path.read_text())
+        del result["measured"]["chat"]
+        path.write_text(json.dumps(result))
+    for path in (tmp_path / "out/small/measured").glob("*/chat.json"):
+        path.unlink()
+    commands.told.clear()
+    runner.study(options(source, tmp_path / "out", "rank"))
+    assert len(commands.told) == 4
+    assert all(told[:3] == ["eval.run", "--task", "chat"] for told in commands.told)
+
+
+def test_raw_text_is_unlabelled_and_of_none_of_the_labelled_sentences(
+    source: Path, tmp_path: Path, commands: Commands
+) -> None:
+    runner.study(options(source, tmp_path / "out", "method"))
+    data = tmp_path / "out/small/data"
+    raw, labelled, held_out = (
+        [json.loads(line) for line in (data / f"sentiment_{name}.jsonl").read_text().splitlines()]
+        for name in ("raw", "4", "held_out")
+    )
+    assert len(raw) == 4
+    assert all(record.keys() == {"text"} for record in raw)
+    assert {r["text"] for r in raw}.isdisjoint(r["text"] for r in (*labelled, *held_out))
+    [told] = [told for told in commands.told if "--raw-text" in told]
+    assert told[told.index("--raw-text") + 1 :][:3] == [str(data / "sentiment_raw.jsonl"), "--raw-fields", "text"]
+
+
+def test_each_kind_is_asked_of_the_prompt_that_was_made_for_it(
+    source: Path, tmp_path: Path, commands: Commands
+) -> None:
+    runner.study(options(source, tmp_path / "out", "tasks"))
+    [train] = [told for told in commands.told if "multitask-prompt-tuning" in told]
+    name = Path(train[train.index("--out") + 1]).name
+    asked = {
+        told[told.index("--adapter") + 1]: Path(told[told.index("--data") + 1]).name
+        for told in commands.told
+        if "--adapter" in told and name in told[told.index("--adapter") + 1]
+    }
+    assert asked == {f"{name}-{kind}": f"{kind}_held_out.jsonl" for kind in MIXTURE}
+    commands.told.clear()
+    runner.study(options(source, tmp_path / "out", "tasks"))
+    assert not commands.told
 
 
 def test_a_changed_base_is_measured_as_the_base(tmp_path: Path, commands: Commands) -> None:
     runner.perform(tmp_path, Trial("method", "full", "sentiment", ("sentiment",), ("s.jsonl",), (), "full"))
-    train, measured, _ = commands.told
+    train, measured, *_ = commands.told
     folder = train[train.index("--out") + 1]
     assert commands.environments[1]["SWAPBOARD_BASE"] == folder
     assert "--adapter" not in measured
@@ -219,6 +284,8 @@ def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands
         assert f"| {method} |" in page
     assert "| 10 | 10.000 % | 0.04 MB | 2.00 GiB | 3 |" in page
     assert "| only qa |" in page
+    assert "| all, a prompt for each |" in page
+    assert "2026-11-01, 2026-11-02 at commit beef, c0ffee." in page
     assert page.count("images/study-") == 8
     assert all((tmp_path / "docs" / "images" / f"study-{name}.png").stat().st_size > 0 for name in ("size", "tasks"))
     with pytest.raises(EvaluationError, match="no results"):
