@@ -22,6 +22,7 @@ SOURCES = {
     "policy": "legal/policyqa_train.jsonl",
     "research": "medical/pubmedqa_train.jsonl",
     "plain-english": "legal/plain_english_train.jsonl",
+    "moderation": "moderation/train.jsonl",
 }
 LAST = "quoref"
 """Questions of this title come after the others: the questions held out are like those before them."""

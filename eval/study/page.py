@@ -16,10 +16,24 @@ from matplotlib.figure import Figure
 from assistant.errors import EvaluationError
 from eval.report.plots import errors
 from eval.study.data import LAST, makeup
-from eval.study.plan import GENERAL, MIXTURE, SCALES, UNSEEN, Chapter, trials
+from eval.study.plan import BASE_PROMPTS, GENERAL, MIXTURE, SCALES, UNSEEN, Chapter, trials
 
-MAIN_METRIC = {"qa": "f1", "sentiment": "accuracy", "summarisation": "rouge_l", "policy": "f1"}
-MAIN_METRIC |= {"research": "accuracy", "plain-english": "rouge_l", "perplexity": "perplexity", "chat": "accuracy"}
+MAIN_METRIC = {
+    "qa": "f1",
+    "sentiment": "accuracy",
+    "summarisation": "rouge_l",
+    "policy": "f1",
+    "research": "f1",
+    "moderation": "f1",
+    "plain-english": "rouge_l",
+    "perplexity": "perplexity",
+    "chat": "accuracy",
+}
+NAMES = {"f1": "F1", "rouge_l": "ROUGE-L"}
+COLUMNS = {kind: NAMES.get(metric, metric) for kind, metric in MAIN_METRIC.items()}
+COLUMNS |= dict.fromkeys(("research", "moderation"), "macro F1")
+"""What the main figure of a kind is called. Of labels of unequal shares accuracy would praise whoever always says the
+commonest."""
 
 QUESTION_CHAPTERS: dict[Chapter, str] = {
     "size": "training examples",
@@ -98,7 +112,8 @@ def write_page(place: Path, docs: Path) -> Path:
         axes=QUESTION_CHAPTERS,
         kinds=(*MIXTURE, UNSEEN),
         columns=(*MIXTURE, UNSEEN, *GENERAL),
-        metrics=MAIN_METRIC,
+        figures=COLUMNS,
+        base_prompts=BASE_PROMPTS,
         total=len(trials(SCALES[place.name])),
         done=sum(map(len, points.values())),
         dates=sorted({date for chapter in points.values() for point in chapter for date in point.dates}),
@@ -187,7 +202,7 @@ def plot_tasks(points: Sequence[Point], images: Path) -> str:
             0.9 * step,
             label=label,
         )
-    axes.set_xticks(range(len(kinds)), [f"{kind}\n{MAIN_METRIC[kind]}" for kind in kinds], fontsize=8)
+    axes.set_xticks(range(len(kinds)), [f"{kind}\n{COLUMNS[kind]}" for kind in kinds], fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     return save(figure, images / "study-tasks.png")

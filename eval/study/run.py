@@ -27,7 +27,7 @@ from assistant.training.options import positive
 from eval.command import write
 from eval.study.data import prepare
 from eval.study.page import write_page
-from eval.study.plan import GENERAL, SCALES, TASK_OF, Trial, trials
+from eval.study.plan import BASE_PROMPTS, GENERAL, SCALES, TASK_OF, Trial, trials
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,8 @@ def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
         command = ["eval.run", "--task", task, "--concurrency", str(load_settings().max_batch), "--out", str(out)]
         if not is_general:
             command += ["--data", str(place / "data" / f"{name}_held_out.jsonl")]
-            command += ["--mode", "few-shot" if trial.is_base else "tuned"]
+            mode, prompt = BASE_PROMPTS[name]
+            command += ["--mode", mode, "--prompt", prompt] if trial.is_base else ["--mode", "tuned"]
         environment = {"SWAPBOARD_ADAPTERS_DIR": str(place / "adapters")}
         if trial.changes_base:
             environment["SWAPBOARD_BASE"] = str(trial.folders(place)[trial.key])

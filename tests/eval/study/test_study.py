@@ -15,7 +15,8 @@ from assistant.training.course import Report
 from eval.study import run as runner
 from eval.study.data import hold_out, makeup, prepare
 from eval.study.page import neighbours, write_page
-from eval.study.plan import METHODS, MIXTURE, SCALES, Scale, Trial, trials
+from eval.study.plan import BASE_PROMPTS, METHODS, MIXTURE, SCALES, TASK_OF, Scale, Trial, trials
+from eval.tasks.registry import TASKS
 
 TINY = Scale("small", questions=4, sizes=(2, 4), sentences=4, raw=4, each_kind=2, held_out=4, characters=400)
 
@@ -26,6 +27,7 @@ def records(kind: str, count: int) -> list[dict[str, Any]]:
         "sentiment": lambda n: {"text": f"text {n}", "label": "positive"},
         "summarisation": lambda n: {"document": f"document {n}", "summaries": ["s"]},
         "policyqa": lambda n: {"context": f"c{n // 3}", "question": f"q{n}?", "answers": ["a"]},
+        "moderation": lambda n: {"text": f"post {n}", "label": "neither"},
         "pubmedqa": lambda n: {"context": f"c{n}", "question": "q?", "label": "yes"},
     }
     return [made[kind](n) for n in range(count)]
@@ -40,6 +42,7 @@ def source(tmp_path: Path) -> Path:
         "legal/policyqa_train": "policyqa",
         "legal/plain_english_train": "summarisation",
         "medical/pubmedqa_train": "pubmedqa",
+        "moderation/train": "moderation",
     }
     for name, kind in files.items():
         path = tmp_path / "source" / f"{name}.jsonl"
@@ -275,6 +278,17 @@ def test_a_changed_base_is_measured_as_the_base(tmp_path: Path, commands: Comman
     assert commands.environments[1]["SWAPBOARD_BASE"] == folder
     assert "--adapter" not in measured
     assert measured[measured.index("--mode") + 1] == "tuned"
+
+
+def test_base_is_asked_with_its_best_prompts(source: Path, tmp_path: Path, commands: Commands) -> None:
+    base = Trial("tasks", "base", "instruct", tuple(BASE_PROMPTS))
+    runner.perform(tmp_path / "out" / "small", base)
+    asked = {Path(told[-5]).stem: tuple(told[-3::2]) for told in commands.told if "--prompt" in told}
+    assert asked == {f"{kind}_held_out": told for kind, told in BASE_PROMPTS.items()}
+    for kind, (mode, prompt) in BASE_PROMPTS.items():
+        task = TASKS[TASK_OF[kind]]
+        [measured] = [each for each in task.measured if each.kind.name in (kind, task.name)][:1]
+        assert measured.prompt(mode, prompt).name == prompt  # type: ignore[arg-type]
 
 
 def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands) -> None:
