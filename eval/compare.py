@@ -1,4 +1,7 @@
-"""Is one run better than another? `python -m eval.compare A.json B.json` for two results of eval.run on the same data."""
+"""Is one run better than another? `python -m eval.compare A.json B.json` for two results of eval.run on the same data.
+
+With `--trained-on PATH…` apart for examples whose expected answer nearly stood in the training data, and for the others.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from eval.measure import SEARCHED, bare, cost
 from eval.metrics.bootstrap import Statistics, means
 from eval.metrics.paired import Difference, mcnemar, paired_bootstrap
 from eval.metrics.perplexity import METRICS
+from eval.overlap import likeness
 from eval.results import Result, check_same_examples, read_result
 from eval.tasks import perplexity, reward
 from eval.tasks.registry import TASKS
@@ -26,6 +30,9 @@ FigureSet = tuple[tuple[str, ...], Statistics, int, Examples]
 """Names of figures, what computes them, out of how many they are drawn, and the examples, values under bare names."""
 RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact")
 """Figures whose values for single examples are 1 or 0, or one half where two answers are even."""
+
+
+ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,19 +50,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m eval.compare", description="Compare two runs on the same data.")
     parser.add_argument("first", type=Path, help="what eval.run wrote")
     parser.add_argument("second", type=Path, help="what eval.run wrote for the same examples")
+    parser.add_argument(
+        "--trained-on", nargs="+", metavar="PATH", help="training data, as the training command takes it"
+    )
+    parser.add_argument(
+        "--alike",
+        type=float,
+        help=f"share of words that an answer has in common with one trained on, to count as known; {ALIKE} unless given",
+    )
     options = parser.parse_args(arguments)
     try:
-        rows = compare(read_result(options.first), read_result(options.second))
+        for head, rows in _tables(options):
+            print(head, end="")
+            _show(rows)
     except SwapboardError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _tables(options: argparse.Namespace) -> list[tuple[str, list[Compared]]]:
+    first, second = read_result(options.first), read_result(options.second)
+    if options.trained_on is None:
+        if options.alike is not None:
+            raise EvaluationError("--alike is for --trained-on only")
+        return [("", compare(first, second))]
+    most = ALIKE if options.alike is None else options.alike
+    if not 0 <= most <= 1:
+        raise EvaluationError(f"--alike {most}: allowed are numbers from 0 to 1")
+    check_same_examples(first, second)
+    likest = likeness(first, options.trained_on)
+    tables = []
+    for told, known in (("at most", False), ("more than", True)):
+        pair = [_part(result, [(like > most) == known for like in likest]) for result in (first, second)]
+        head = f"{pair[0]['count']} of {first['count']} examples: {told} {most:.0%} of the words shared with an answer trained on\n"
+        tables.append((head, compare(*pair) if pair[0]["count"] else []))
+    return tables
+
+
+def _part(result: Result, chosen: Sequence[bool]) -> Result:
+    examples = [example for example, is_in in zip(result["examples"], chosen, strict=True) if is_in]
+    return {**result, "examples": examples, "count": len(examples)}
+
+
+def _show(rows: Sequence[Compared]) -> None:
     print(f"{'metric':28}{'first':>10}{'second':>10}{'difference':>12}   95 % interval{'p':>13}{'McNemar p':>12}")
     for row in rows:
         d = row.difference
         interval = f"{d.low:+.4f} to {d.high:+.4f}"
         exact = "" if row.mcnemar is None else f"{row.mcnemar:.4f}"
         print(f"{row.metric:28}{row.first:10.4f}{row.second:10.4f}{d.value:+12.4f}   {interval}{d.p:9.4f}{exact:>12}")
-    return 0
 
 
 def compare(first: Result, second: Result) -> list[Compared]:

@@ -159,3 +159,54 @@ def test_runs_on_something_else_are_refused(
         (tmp_path / name).write_text(json.dumps(content))
     assert main([str(tmp_path / "a.json"), str(tmp_path / "b.json")]) == 1
     assert message in capsys.readouterr().err
+
+
+CLAUSES = [
+    {"document": "d", "summaries": ["You must pay the rent."]},
+    {"document": "e", "summaries": ["You may keep a cat."]},
+    {"document": "f", "summaries": ["Nobody reads this.", "you may keep, a dog"]},
+]
+
+
+@pytest.fixture
+def clauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs, of which the second learnt one answer by heart, and what they were trained on."""
+    monkeypatch.chdir(tmp_path)
+    for name, first in (("a", "no"), ("b", "You may keep a cat.")):
+        run = result(LEGAL, CLAUSES, ["no", first, "no"])
+        Path(f"{name}.json").write_text(json.dumps(run))
+    Path("train.jsonl").write_text('{"document": "g", "summaries": ["You may keep a cat."]}\n')
+    return tmp_path
+
+
+def test_answers_that_stood_in_the_training_data_are_told_apart(
+    clauses: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 5 words each: the second answer shares all with the one trained on; the third 4 of 6, more than the half."""
+    told = ["a.json", "b.json", "--trained-on", "plain-english=train.jsonl"]
+    assert main(told) == 0
+    new, known = capsys.readouterr().out.split("2 of 3 examples: more than 50% of the words")
+    assert new.startswith("1 of 3 examples: at most 50% of the words")
+    assert "+0.0000" in next(line for line in new.splitlines() if line.startswith("rouge_l"))
+    assert "+0.5000" in next(line for line in known.splitlines() if line.startswith("rouge_l"))
+    assert main([*told, "--alike", "0.7"]) == 0
+    assert "1 of 3 examples: more than 70% of the words" in capsys.readouterr().out
+    assert main([*told, "--alike", "1"]) == 0
+    assert "0 of 3 examples: more than 100% of the words" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--alike", "0.5"], "--alike is for --trained-on only"),
+        (["--trained-on", "plain-english=train.jsonl", "--alike", "2"], "--alike 2.0: allowed are numbers from 0 to 1"),
+        (["--trained-on", "absent.jsonl"], "absent.jsonl"),
+        (["--trained-on", "policies.jsonl"], "--trained-on has no plain-english records; it has policy"),
+    ],
+)
+def test_training_data_that_tells_nothing_is_refused(
+    clauses: Path, told: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("policies.jsonl").write_text(json.dumps(LAW[0]))
+    assert main(["a.json", "b.json", *told]) == 1
+    assert message in capsys.readouterr().err
