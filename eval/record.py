@@ -91,7 +91,7 @@ def check_base(result: Result, against: Result | None) -> None:
     if unshared := result["metrics"].keys() ^ against["metrics"].keys():
         raise EvaluationError(
             f"metrics: only one of both has {', '.join(sorted(unshared))}; allowed: the base asked in the same way, "
-            "in mode rag where the adapter was"
+            "in mode rag where the adapter was, and measured again where the figure is newer"
         )
     if result["base_digest"] != against["base_digest"]:
         raise EvaluationError(
