@@ -45,6 +45,8 @@ SERVED_TYPES = (LORA, DORA, ADALORA, "IA3", BITFIT, "BEFT", BOTTLENECK, *SOFT_PR
 class Score(BaseModel):
     """One measured figure. `base` is the base's own figure on the same data; `low`/`high` a 95 % interval.
 
+    `date` and `commit` are when it was measured and of which code, `base_date` and `base_commit` the same of `base`:
+    None where there is no base, and for scores that were recorded before these were told.
     `count` is how many records were measured and `mode` how they were asked, see `eval.run`; None for scores that were
     recorded before these were told, and `mode` for measurements that have none. `constraint` is what answers were held
     to beyond the card's own decoding.
@@ -61,6 +63,8 @@ class Score(BaseModel):
     low: float | None = None
     high: float | None = None
     base: float | None = None
+    base_date: str | None = None
+    base_commit: str | None = None
     count: int | None = None
     mode: str | None = None
     constraint: str | None = None

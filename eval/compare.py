@@ -28,7 +28,7 @@ from eval.tasks.scorers import averages
 Examples = Sequence[Mapping[str, Any]]
 FigureSet = tuple[tuple[str, ...], Statistics, int, Examples]
 """Names of figures, what computes them, out of how many they are drawn, and the examples, values under bare names."""
-RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact")
+RIGHT_OR_WRONG = ("accuracy", "em", "raw_accuracy", "exact", "reason")
 """Figures whose values for single examples are 1 or 0, or one half where two answers are even."""
 
 

@@ -49,7 +49,8 @@ def card_scores(result: Result, against: Result | None) -> list[Score]:
         check_base(result, against)
     elif against is not None:
         raise EvaluationError("--against: the base gives no rewards; a reward's result has length and a coin beside it")
-    bases = {} if against is None else against["metrics"]
+    base = against or {}
+    bases = base.get("metrics", {})
     commands = [result["command"]] if against is None else [against["command"], result["command"]]
     return [
         Score(
@@ -58,6 +59,8 @@ def card_scores(result: Result, against: Result | None) -> list[Score]:
             low=measure["low"],
             high=measure["high"],
             base=bases[name]["value"] if bases else None,
+            base_date=base.get("date"),
+            base_commit=base.get("commit"),
             data=result["data"],
             command="\n".join(commands),
             date=result["date"],
@@ -88,7 +91,7 @@ def check_base(result: Result, against: Result | None) -> None:
     if unshared := result["metrics"].keys() ^ against["metrics"].keys():
         raise EvaluationError(
             f"metrics: only one of both has {', '.join(sorted(unshared))}; allowed: the base asked in the same way, "
-            "in mode rag where the adapter was"
+            "in mode rag where the adapter was, and measured again where the figure is newer"
         )
     if result["base_digest"] != against["base_digest"]:
         raise EvaluationError(

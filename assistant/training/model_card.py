@@ -154,14 +154,24 @@ def _scores(scores: list[Mapping[str, Any]]) -> str:
         return "Not measured yet."
     lines = ["| Metric | Adapter (95 % interval) | Base | Data | Date | Commit |", "|---|---|---|---|---|---|"]
     for score in scores:
-        base = "–" if score["base"] is None else f"{score['base']:.3f}"
         interval = "" if score["low"] is None else f" ({score['low']:.3f}–{score['high']:.3f})"
+        checked = Score.model_validate(score)
         lines.append(
-            f"| {score['metric']} | {score['value']:.3f}{interval} | {base} "
-            f"| `{score['data']}`{Score.model_validate(score).told} | {score['date']} | `{score['commit']}` |"
+            f"| {score['metric']} | {score['value']:.3f}{interval} | {_base(checked)} "
+            f"| `{score['data']}`{checked.told} | {score['date']} | `{score['commit']}` |"
         )
     commands = list(dict.fromkeys(score["command"] for score in scores))
     return "\n".join(lines) + "\n\n```text\n" + "\n".join(commands) + "\n```"
+
+
+def _base(score: Score) -> str:
+    """The base's figure, with its day and commit where they are not those of the score beside it."""
+    if score.base is None:
+        return "–"
+    day = score.base_date if score.base_date != score.date else None
+    code = f"`{score.base_commit}`" if score.base_commit not in (None, score.commit) else None
+    differing = ", ".join(filter(None, (day, code)))
+    return f"{score.base:.3f}" + (f" ({differing})" if differing else "")
 
 
 def _words(key: str) -> str:

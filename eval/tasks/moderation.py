@@ -48,7 +48,7 @@ MODERATION = Task(
     (
         Measured(
             moderation.POST,
-            Label(moderation.LABELS, also={"hateful": "hate"}, explains=True),
+            Label(moderation.LABELS, also={"hateful": "hate"}, explains=True, source=post),
             (
                 Prompt("one-word", "prompt", ask(one_word)),
                 Prompt("ruled", "prompt", ask(ruled)),

@@ -28,6 +28,8 @@ from eval.metrics.translation import translation
 OTHER = "other"
 """The prediction of an answer that names no label."""
 
+QUOTED = re.compile(r'["“”]([^"“”]+)["“”]')
+
 Judged = Mapping[str, Any]
 """What is known of one answer. A value of its own stands under the name of the figure that is the mean of them."""
 
@@ -107,11 +109,15 @@ class Label:
 
     The first label that an answer names counts, so that the base is not punished for talking; `exact` is how often
     the answer is the bare label, or with `explains` begins with it. `also` are other words for the labels.
+
+    With `explains` there is `reason`, too: how often the answer is a label, whether or not the right one, followed by
+    exactly one sentence, and what that quotes stands in the `source` of the record.
     """
 
     labels: tuple[str, ...]
     also: Mapping[str, str] = field(default_factory=dict)
     explains: bool = False
+    source: Callable[[Record], str] = lambda record: record["text"]
     needs_scores = True
 
     def judge(self, record: Record, part: Part) -> dict[str, Any]:
@@ -123,6 +129,7 @@ class Label:
             "confidence": confidence(part.scores, start, end),
             "accuracy": float(predicted == expected),
             "exact": float(answer == expected or (self.explains and answer.startswith(expected))),
+            **({"reason": float(self._has_reason(answer, self.source(record)))} if self.explains else {}),
         }
 
     def figures(self, answers: Sequence[Judged]) -> Figures:
@@ -130,9 +137,11 @@ class Label:
         error = calibration(
             [a["confidence"] for a in answers], [float(a["predicted"] == a["expected"]) for a in answers]
         )
+        # Results that were written before there was a figure for reasons do not tell of them.
+        explained = self.explains and all("reason" in answer for answer in answers)
         return [
             (LABEL_METRICS, classification(predicted, expected, self.labels)),
-            averages(answers, "exact"),
+            averages(answers, "exact", *(["reason"] if explained else [])),
             (("ece",), error),
         ]
 
@@ -143,6 +152,15 @@ class Label:
             return OTHER, 0, 0
         word = found.group().lower()
         return self.also.get(word, word), found.start(), found.end()
+
+    def _has_reason(self, answer: str, source: str) -> bool:
+        labels = "|".join(map(re.escape, self.labels))
+        if (found := re.fullmatch(rf"(?:{labels})[.:]\s+(.+)", answer)) is None:
+            return False
+        # Marks within a quotation end no sentence; a quotation mark that is left has no other one.
+        said = QUOTED.sub("_", found[1])
+        is_sentence = re.fullmatch(r'\S+\s[^"“”]*[.!?]', said) and not re.search(r"[.!?]\s", said)
+        return bool(is_sentence) and all(_stands_in(source, quoted) for quoted in QUOTED.findall(found[1]))
 
 
 @dataclass(frozen=True)
@@ -160,6 +178,11 @@ class Text:
     def figures(self, answers: Sequence[Judged]) -> Figures:
         corpus = translation([a["answer"].strip() for a in answers], [a["expected"] for a in answers])
         return [*([averages(answers, *ROUGE)] if self.is_english else []), (CORPUS_METRICS, corpus)]
+
+
+def _stands_in(text: str, words: str) -> bool:
+    """Whether the words do, whole, in letters of either case."""
+    return re.search(rf"(?<![a-z]){re.escape(words)}(?![a-z])", text, re.IGNORECASE) is not None
 
 
 def averages(answers: Sequence[Judged], *names: str) -> tuple[tuple[str, ...], Statistics]:

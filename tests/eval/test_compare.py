@@ -18,6 +18,7 @@ from eval.results import Result
 from eval.tasks import reward
 from eval.tasks.interface import Task
 from eval.tasks.legal import LEGAL
+from eval.tasks.moderation import MODERATION
 from eval.tasks.sentiment import SENTIMENT
 from tests.eval.answers import part
 
@@ -78,6 +79,26 @@ def test_what_the_search_did_is_compared_where_both_searched() -> None:
     assert rows["grounded"].difference.value == pytest.approx(3 / 8)
     del second["examples"][0]["grounded"]
     assert not {"retrieved", "grounded"} & {row.metric for row in compare(first, second)}
+
+
+def without_reasons(each: Result) -> Result:
+    """As before answers had a figure for their reasons."""
+    examples = [{key: value for key, value in e.items() if key != "reason"} for e in each["examples"]]
+    return {**each, "examples": examples, "metrics": {k: v for k, v in each["metrics"].items() if k != "reason"}}
+
+
+def test_reasons_are_compared_where_both_runs_tell_of_them() -> None:
+    """None of 6 has one, then 5: McNemar p = 2 / 2^5."""
+    posts = [{"text": f"post {n}", "label": "neither"} for n in range(6)]
+    first = result(MODERATION, posts, ["This post is neither offensive nor hateful."] * 6)
+    second = result(MODERATION, posts, ["neither. It insults nobody."] * 5 + ['neither. It has "idiot" in it.'])
+    rows = {row.metric: row for row in compare(first, second)}
+    assert (rows["reason"].first, rows["reason"].second) == (0, pytest.approx(5 / 6))
+    assert rows["reason"].mcnemar == pytest.approx(2 / 2**5)
+    older = [without_reasons(each) for each in (first, second)]
+    assert {row.metric for row in compare(*older)} == rows.keys() - {"reason"}
+    with pytest.raises(EvaluationError, match="only one of both has reason"):
+        compare(older[0], second)
 
 
 def rewards(margins: list[float], prompts: str) -> Result:

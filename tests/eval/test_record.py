@@ -31,6 +31,8 @@ def measured(
     mode: str | None = None,
     constraint: str | None = None,
     command: str = "",
+    date: str = "2026-11-21",
+    commit: str | None = "c0ffee",
     **figures: float,
 ) -> Path:
     """A file as `eval.run` writes it, of one example unless told."""
@@ -48,8 +50,8 @@ def measured(
         "cost": {},
         "examples": [{"id": str(n)} for n in range(count)],
         "command": command or f"measure {name}",
-        "date": "2026-11-21",
-        "commit": "c0ffee",
+        "date": date,
+        "commit": commit,
     }
     path = adapters.parent / f"{name}.json"
     path.write_text(json.dumps(result), encoding="utf-8")
@@ -82,6 +84,18 @@ def test_any_other_adapter_stands_beside_the_base(adapters, capsys):
     assert record.main([str(path), "--against", str(base)]) == 0
     (score,) = Catalog(adapters).get("mood").card.scores
     assert (score.value, score.base, score.command) == (0.9, 0.6, "measure base\nmeasure mood")
+
+
+def test_a_score_tells_when_its_base_was_measured_and_at_which_commit(adapters):
+    path = measured(adapters, "mood", "sentiment", accuracy=0.9)
+    base = measured(adapters, "base", "sentiment", date="2026-11-28", commit="badcab+", accuracy=0.6)
+    assert record.main([str(path), "--against", str(base)]) == 0
+    (score,) = Catalog(adapters).get("mood").card.scores
+    assert (score.date, score.commit) == ("2026-11-21", "c0ffee")
+    assert (score.base_date, score.base_commit) == ("2026-11-28", "badcab+")
+    assert record.main([str(measured(adapters, "taste", "reward", accuracy=0.7))]) == 0
+    (score,) = Catalog(adapters).get("taste").card.scores
+    assert (score.base_date, score.base_commit) == (None, None), "a reward has no base"
 
 
 def test_a_quick_run_or_one_that_asked_otherwise_stands_beside_the_whole_one(adapters):
@@ -123,7 +137,10 @@ def test_a_base_that_was_asked_in_another_way_is_refused(adapters, capsys):
     path = measured(adapters, "mood", "qa", em=0.9, retrieved=0.8)
     base = measured(adapters, "base", "qa", em=0.6)
     assert record.main([str(path), "--against", str(base)]) == 1
-    assert "only one of both has retrieved; allowed: the base asked in the same way" in capsys.readouterr().err
+    refused = (
+        "only one of both has retrieved; allowed: the base asked in the same way, in mode rag where the adapter was"
+    )
+    assert f"{refused}, and measured again where the figure is newer" in capsys.readouterr().err
     assert Catalog(adapters).get("mood").card.scores == ()
 
 

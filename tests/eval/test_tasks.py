@@ -9,6 +9,7 @@ import pytest
 
 from assistant.errors import DataError, EvaluationError
 from assistant.training.data import MADE_COUNT, Item
+from assistant.training.tasks import moderation
 from assistant.training.tasks.prescriptions import HELD_OUT, prescriptions
 from assistant.training.tasks.task import Record
 from eval.measure import score
@@ -157,6 +158,54 @@ def test_moderation_takes_the_label_before_the_reason_and_hateful_for_hate() -> 
     )
     assert [example["accuracy"] for example in outcome.examples] == [1, 1, 0]
     assert [example["exact"] for example in outcome.examples] == [1, 0, 0]
+
+
+RUDE = 'It is rude, as "fool" shows, but attacks no group of people.'
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (f"offensive. {RUDE}", 1),
+        (f"hate. {RUDE}\n", 1),  # Whether the label is right is what accuracy tells.
+        ("neither: Nobody is insulted here!", 1),
+        ('offensive. It says "Fool" and “you & me” to 3.5 people.', 1),
+        ("offensive", 0),
+        ("offensive.", 0),
+        ("offensive. neither.", 0),
+        (RUDE, 0),
+        ("offensiveness. It is rude.", 0),
+        ("hate speech is rude.", 0),
+        ("This is offensive. It is rude.", 0),
+        ("offensive. It is rude. It attacks nobody.", 0),
+        ("offensive. It is rude.\nIt attacks nobody.", 0),
+        ("offensive. It is rude, as it", 0),
+        ('offensive. It is rude, as "idiot" shows.', 0),
+        ('offensive. It is rude, as "foo" shows.', 0),
+        ('offensive. It is rude, as "fool" and "idiot" show.', 0),
+        ('offensive. It is rude, as "fool shows.', 0),
+        ('offensive. It is rude, as "" shows.', 0),
+        ("", 0),
+    ],
+)
+def test_a_reason_is_one_sentence_that_quotes_what_stands_in_the_post(answer: str, reason: float) -> None:
+    outcome = scored(MODERATION, ({"text": "A FOOL! You &amp;  me.", "label": "offensive"}, answer))
+    assert outcome.examples[0]["reason"] == outcome.metrics["reason"].value == reason
+
+
+def test_the_reasons_that_are_learnt_count_as_reasons() -> None:
+    items = MODERATION.load(None)
+    answers = moderation.explained([item.record for item in items])
+    assert values(score(MODERATION, items, [part(answer) for answer in answers], [1.0] * len(items)))["reason"] == 1
+    words = "a fool's, @fool x_fool fool2 FOOL-ish /fool café"
+    records = [{"text": words, "label": "offensive"}, {"text": "@fool :)", "label": "hate"}]
+    answers = moderation.explained(records)
+    assert scored(MODERATION, *zip(records, answers, strict=True)).metrics["reason"].value == 1
+
+
+def test_only_answers_that_are_to_explain_have_a_figure_for_it() -> None:
+    outcome = scored(SENTIMENT, ({"text": "a", "label": "positive"}, "positive. It is good."))
+    assert "reason" not in outcome.metrics and "reason" not in outcome.examples[0]
 
 
 def test_calibration_error_of_certain_answers_is_the_share_of_wrong_ones() -> None:

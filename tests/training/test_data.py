@@ -22,7 +22,7 @@ from assistant.training.data import (
 )
 from assistant.training.tasks.legal import LEGAL
 from assistant.training.tasks.medical import MEDICAL
-from assistant.training.tasks.moderation import explained
+from assistant.training.tasks.moderation import MODERATION, explained
 from assistant.training.tasks.prescriptions import HELD_OUT
 from assistant.training.tasks.qa import QA
 from assistant.training.tasks.registry import INSTRUCT, TASKS
@@ -266,6 +266,7 @@ def test_reasons_quote_a_word_of_the_post() -> None:
     assert answers[0] == 'offensive. It is rude, as "fool" shows, but attacks no group of people.'
     assert answers[1].startswith("neither. ")
     assert any(word in answers[-1] for word in ('"those"', '"people"', '"vermin"'))
+    assert "one of three fixed sentences" in MODERATION.description, "the card says what a reason is worth"
 
 
 def test_prescriptions_are_many_distinct_and_without_the_one_held_out() -> None:

@@ -75,7 +75,8 @@ POST = Kind(
 
 MODERATION = Task(
     name="moderation",
-    description="Says whether a message is hateful, offensive or neither, and why.",
+    description="Says whether a message is hateful, offensive or neither, and why: in one of three fixed sentences, "
+    "which quotes a word of the message at most.",
     kinds=(POST,),
     template=PromptTemplate(
         system="You moderate posts.", user="{input}\n\nHate, offensive or neither?", single_turn=True
