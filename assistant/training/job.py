@@ -149,6 +149,8 @@ def _weights(given: Sequence[tuple[str, float]], kinds: Sequence[str]) -> dict[s
     for kind, _ in given:
         if kind not in kinds:
             raise SettingsError(f"--weights {kind}: the data holds no such kind; it holds {', '.join(kinds)}")
+        if len(kinds) == 1:
+            raise SettingsError(f"--weights {kind}: all records are of one kind, {kind}")
     return dict(given) or None
 
 

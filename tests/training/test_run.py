@@ -343,6 +343,7 @@ def test_options_that_would_do_nothing_are_refused(
     ("options", "words"),
     [
         ({"sampling": "equal"}, "--sampling equal: all records are of one kind, sentiment"),
+        ({"weights": "sentiment=2"}, "--weights sentiment: all records are of one kind, sentiment"),
         ({"task": "qa", "data": "questions.jsonl", "per-label": 3}, "--per-label: qa records have no labels"),
     ],
 )
