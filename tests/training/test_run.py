@@ -339,6 +339,29 @@ def test_options_that_would_do_nothing_are_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize(
+    ("recipe", "option", "before"),
+    [
+        ("lora", "epochs", ""),
+        ("lora", "lr", ""),
+        ("lora", "raw-epochs", ""),
+        ("lora", "sampling-temperature", ""),
+        ("lora", "weights", "sentiment="),
+        ("dpo", "beta", ""),
+        ("reward", "centre", ""),
+        ("grpo", "temperature", ""),
+        ("grpo", "epsilon", ""),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    capsys: pytest.CaptureFixture[str], recipe: str, option: str, before: str, number: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--recipe", recipe, "--data", "x", "--out", "y", f"--{option}", before + number])
+    assert f"--{option}: {number}: allowed are finite numbers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
