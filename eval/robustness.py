@@ -21,6 +21,7 @@ from assistant.errors import EvaluationError
 from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.data import Item, sample
+from assistant.training.options import finite
 from eval.command import Result, add_common, described, run_command
 from eval.corpus import contexts, load_corpus, searching
 from eval.digest import digest_of
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         "--prompt", nargs="+", default=[], metavar="[KIND=]NAME", help="another of the prompts, by name"
     )
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help="kinds of noise")
-    parser.add_argument("--rates", nargs="+", type=float, default=list(RATES), help="shares of the words to change")
+    parser.add_argument("--rates", nargs="+", type=finite, default=list(RATES), help="shares of the words to change")
     add_common(parser)
     return parser
 

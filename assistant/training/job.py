@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -26,10 +26,10 @@ from assistant.training.data import (
 from assistant.training.methods import Adapted, plain_name, quantised
 from assistant.training.mixture import resample
 from assistant.training.provenance import commit, today
-from assistant.training.publish import check_model_target, check_target, publish, publish_model
+from assistant.training.publish import check_model_target, check_target, publish, publish_model, published_by
 from assistant.training.raw_text import raw_examples
 from assistant.training.recipes import RECIPES, Recipe, chosen_size
-from assistant.training.run_folder import close_run, examples_digest, open_run, write_json
+from assistant.training.run_folder import can_go_on, close_run, examples_digest, mark_of, open_run, write_json
 from assistant.training.sft import Hyperparameters
 from assistant.training.start import check_base, start_digest
 from assistant.training.tasks.registry import TASKS
@@ -101,6 +101,8 @@ def train(options: Namespace, command: str) -> Path:
         started_from=start_digest(options.start_from) if options.start_from else None,
     )
     folder, started_at = _open_run(options, hyperparameters, base, corpus, command, started_at)
+    run = mark_of(folder)
+    _check_targets(targets, options.replace, lambda mark: mark == run)
     adapted, report = fine_tune(
         base,
         task,
@@ -132,6 +134,7 @@ def train(options: Namespace, command: str) -> Path:
         "max_tokens": options.max_tokens,
         "date": today(),
         "commit": started_at,
+        "run": run,
         "hyperparameters": asdict(hyperparameters),
         "report": asdict(report),
     }
@@ -146,6 +149,8 @@ def _weights(given: Sequence[tuple[str, float]], kinds: Sequence[str]) -> dict[s
     for kind, _ in given:
         if kind not in kinds:
             raise SettingsError(f"--weights {kind}: the data holds no such kind; it holds {', '.join(kinds)}")
+        if len(kinds) == 1:
+            raise SettingsError(f"--weights {kind}: all records are of one kind, {kind}")
     return dict(given) or None
 
 
@@ -158,9 +163,16 @@ def _targets(options: Namespace, recipe: Recipe, kinds: Sequence[str], settings:
     targets = {"": out}
     if recipe.name == "multitask-prompt-tuning" and len(kinds) > 1:
         targets = {f"-{kind}": out.with_name(f"{out.name}-{kind}") for kind in kinds}
-    for folder in targets.values():
-        check_target(folder, options.replace)
+    # Which of these runs this command goes on with is known once its examples are.
+    _check_targets(targets, options.replace, can_go_on)
     return targets
+
+
+def _check_targets(targets: Mapping[str, Path], replaces: bool, is_ours: Callable[[str | None], bool]) -> None:
+    """Let what is there pass where the run that left it `is_ours`: it was cut off before it had published everything."""
+    for folder in targets.values():
+        if not is_ours(published_by(folder)):
+            check_target(folder, replaces)
 
 
 def _corpus(options: Namespace, items: Sequence[Any], task: Task, base: Base, virtual: int) -> Corpus:
@@ -225,13 +237,16 @@ def _publish(
     scratch: Path,
     settings: Settings,
 ) -> int:
-    """Write what was trained to where it belongs; returns the bytes of its weights."""
+    """Write what was trained to where it belongs, but for what this run published before it was cut off; returns the
+    bytes of the weights."""
     if adapted.changes_base:
         folder = publish_model(
             adapted.model, base.tokenizer, resolve_dtype(dtype), card, account, targets[""], replaces
         )
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     for end, write in adapted.writers().items():
+        if published_by(targets[end]) == account["run"]:
+            continue
         publish(
             write,
             card,

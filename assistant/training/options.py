@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -141,8 +142,8 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
 
 def _add_preference(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--beta", type=float, help="weight of the divergence from the start: dpo, kto, grpo")
-    add("--centre", type=float, help="weight that holds rewards around zero: reward; 0 for none")
+    add("--beta", type=finite, help="weight of the divergence from the start: dpo, kto, grpo")
+    add("--centre", type=finite, help="weight that holds rewards around zero: reward; 0 for none")
     add("--reward", type=Path, metavar="FOLDER", help="grpo: the reward adapter that is learnt from")
     add("--judge", type=Path, metavar="FOLDER", help="grpo: another reward adapter, which only watches")
     add("--generations", type=positive(int), help="grpo: answers drawn to each prompt; 4 unless given")
@@ -152,9 +153,17 @@ def _add_preference(group: argparse._ArgumentGroup) -> None:
     add("--epsilon", type=positive(float), help="grpo: how far ratios may go before they are clipped; 0.2 unless given")
 
 
+def finite(text: str) -> float:
+    """A number, and neither nan nor inf: those pass for numbers until something is computed with them."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: allowed are finite numbers")
+    return value
+
+
 def positive(kind: type[int] | type[float]) -> Callable[[str], float]:
     def convert(text: str) -> float:
-        value = kind(text)
+        value = finite(text) if kind is float else kind(text)
         if value <= 0:
             raise argparse.ArgumentTypeError(f"{text}: allowed are numbers above 0")
         return value

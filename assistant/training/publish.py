@@ -52,6 +52,15 @@ def check_model_target(folder: Path, adapters: Path, replaces: bool) -> None:
     check_target(folder, replaces)
 
 
+def published_by(folder: Path) -> str | None:
+    """The mark of the run that left this adapter, see `run_folder`; None where its card tells of none."""
+    try:
+        training = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["training"]
+        return cast(str | None, training.get("run"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
 def publish(
     write: Callable[[Path], None],
     card: Card,

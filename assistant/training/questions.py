@@ -29,7 +29,7 @@ from assistant.prompt import Prompter
 from assistant.settings import load_settings
 from assistant.training.data import Example, how_many, json_lines, sample
 from assistant.training.mixture import base_losses
-from assistant.training.options import positive
+from assistant.training.options import finite, positive
 from assistant.training.tasks import asking, qa
 from assistant.training.tasks.task import Record
 
@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--data", nargs="+", required=True, metavar="PATH[#N]", help="JSON lines with passages; with #N, N of them")
     add("--fields", nargs="+", default=FIELDS, help="where the passage is; the first field that a record has")
     add("--each", type=positive(int), default=4, help="pairs drawn for each passage")
-    add("--agreement", type=float, default=0.3, metavar="P", help="probability the checker must give the answer")
+    add("--agreement", type=finite, default=0.3, metavar="P", help="probability the checker must give the answer")
     add("--max-tokens", type=positive(int), default=512, help="longer passages are left out")
     add("--batch", type=positive(int), default=64, help="passages drawn for at a time")
     add("--seed", type=int, default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ def open_run(
 ) -> tuple[Path, str | None]:
     """The run's folder, with the whole config in it, and the commit of its first start.
 
+    The config also has the run's mark, which no other run has, not even a later one of the same settings.
+
     Args:
         chosen: what the run is of; runs that differ in it never share a folder.
         told: what else the config says.
@@ -48,12 +51,29 @@ def open_run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder.resolve()}: checkpoints cannot be kept there: {error}") from error
+    mark = secrets.token_hex(8)
     if _kept(folder) and (folder / CONFIG).is_file():
-        started_at = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["commit"]
-    config = {**chosen, **told, "commit": started_at}
+        begun = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        started_at, mark = begun["commit"], begun.get("run", mark)
+    config = {**chosen, **told, "commit": started_at, "run": mark}
     write_json(folder / CONFIG, config)
     log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
     return folder, started_at
+
+
+def mark_of(folder: Path) -> str | None:
+    """The mark of the run in this folder; None where there is none."""
+    try:
+        mark: str | None = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("run")
+    except (OSError, ValueError, AttributeError):
+        # Others keep folders of their own beside those of trainings.
+        return None
+    return mark
+
+
+def can_go_on(mark: str | None) -> bool:
+    """Whether the run of this mark was cut off, so that the same command goes on with it."""
+    return mark is not None and any(mark_of(folder) == mark and _kept(folder) for folder in RUNS.glob("*"))
 
 
 def close_run(folder: Path) -> None:

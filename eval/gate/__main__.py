@@ -20,6 +20,7 @@ from assistant.catalog import Catalog, Gate, check_name
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE
 from assistant.settings import load_settings
+from assistant.training.options import finite
 from eval.command import CONCURRENCY, check_concurrency, check_out, write
 from eval.gate.gate import Question, judge
 from eval.gate.reward import Drawing
@@ -46,7 +47,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--aim", required=True, help="reward=ADAPTER:PROMPTS or TASK:METRIC[=DATA]: where it must be better")
     add("--tasks", required=True, nargs="+", metavar="TASK[:METRIC][=DATA]", help="where it must be no worse")
     add(
-        "--margin", type=float, help="most that may be lost on a task, to be shown; only sure losses count unless given"
+        "--margin",
+        type=finite,
+        help="most that may be lost on a task, to be shown; only sure losses count unless given",
     )
     add("--name", help="its name in the catalogue; that of --against, or of the folder where that is the base")
     add("--mode", choices=("prompt", "tuned"), help="how tasks are asked; follows from the candidate's card")
@@ -54,7 +57,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, default=0)
     add("--new-tokens", type=int, default=96, help="most tokens of an answer that a reward adapter judges")
     add("--draws", type=int, default=1, help="answers to each prompt that a reward adapter judges")
-    add("--temperature", type=float, default=0.0, help="of those answers; 0 is greedy, which one draw is enough for")
+    add("--temperature", type=finite, default=0.0, help="of those answers; 0 is greedy, which one draw is enough for")
     add("--concurrency", type=int, default=CONCURRENCY, help="requests asked at the same time")
     add("--out", required=True, type=Path, help="JSON file to write")
     return parser.parse_args(arguments)

@@ -18,7 +18,7 @@ from typing import Any
 
 from assistant.errors import EvaluationError, SwapboardError
 from assistant.settings import load_settings
-from assistant.training.options import positive
+from assistant.training.options import finite, positive
 from assistant.training.provenance import commit, today
 from eval.command import check_out, write
 from eval.loop.circle import circle, has_followed
@@ -72,7 +72,7 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m eval.loop", description="One turn of the circle.")
     add = parser.add_argument
     add("--taste", required=True, help=f"of the voters: {FORMS}")
-    add("--noise", type=float, help="spread of their votes, in units of the taste; the taste's own unless given")
+    add("--noise", type=finite, help="spread of their votes, in units of the taste; the taste's own unless given")
     add("--voters", type=positive(int), default=3, help="they take turns")
     add("--prompts", type=Path, default=PROMPTS, help="JSON lines with a prompt each; the project's own unless given")
     add("--start", type=Path, help="folder of the adapter that is to become better; the base unless given")
@@ -92,9 +92,9 @@ def options_of(arguments: Sequence[str]) -> argparse.Namespace:
     add("--reward-lr", type=positive(float))
     add("--policy-epochs", type=positive(float), default=3.0)
     add("--policy-lr", type=positive(float))
-    add("--beta", type=float, help="weight of staying close to the start")
+    add("--beta", type=finite, help="weight of staying close to the start")
     add("--tasks", nargs="+", default=["qa", "sentiment", "perplexity"], help="where the gate wants no loss")
-    add("--margin", type=float, help="see python -m eval.gate")
+    add("--margin", type=finite, help="see python -m eval.gate")
     add("--limit", type=positive(int), help="examples of each of these tasks")
     add("--draws", type=int, default=4, help="answers to each unseen prompt, before and after")
     add("--seed", type=int, default=0)

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from assistant.training.tasks.registry import TASKS as TRAINED
+from assistant.training.tasks.task import Task as Trained
 from eval.run import COMPARE, RETRIEVAL, ROUTING, parse
 from eval.tasks import injection, perplexity, reward
 from eval.tasks.interface import DATA, Task
 from eval.tasks.registry import TASKS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "evaluation.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
@@ -22,6 +25,17 @@ def test_every_prompt_of_the_base_is_on_the_page_and_no_other(task: Task) -> Non
             [row] = re.findall(rf"^\| {measured.kind.name} \| (`[^|]+`) \| (`[^|]+`) \|$", PAGE, re.MULTILINE)
             named = re.findall(r"`([^`]+)`", row[column - 2])
             assert named == [prompt.name for prompt in measured.prompts if prompt.mode == mode]
+
+
+@pytest.mark.parametrize("task", TRAINED.values(), ids=lambda task: task.name)
+def test_fields_of_every_record_that_is_trained_on_are_one_link_away(task: Trained) -> None:
+    data = (DOCS / "training.md").read_text(encoding="utf-8").partition("\n## Data\n")[2].partition("\n## ")[0]
+    assert "(evaluation.md#tasks)" in data
+    table = PAGE.partition("\n## Tasks\n")[2].partition("\n## ")[0]
+    for kind in task.kinds:
+        # What asking learns from are the records of qa.
+        name = "qa" if kind.name == "asking" else kind.name
+        assert re.search(rf"^\|.*\b{name}\b.* \| {', '.join(kind.fields)}\b", table, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", [*TASKS, "perplexity", "routing", "retrieval"])

@@ -161,6 +161,14 @@ def test_what_cannot_be_decided_is_refused_before_the_base_is_loaded(
     assert words in capsys.readouterr().err and not (place / "gate.json").exists()
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["margin", "temperature"])
+def test_numbers_that_are_not_finite_are_refused(capsys: pytest.CaptureFixture[str], option: str, number: str) -> None:
+    with pytest.raises(SystemExit):
+        main(command(**{option: number}))
+    assert f"--{option}: {number}: allowed are finite numbers" in capsys.readouterr().err
+
+
 async def test_one_that_passes_is_swapped_in_while_the_old_one_finishes_its_answers(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -340,6 +340,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_asked(
     assert words in capsys.readouterr().err and not (place / "turn/swapboard.db").exists()
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["noise", "temperature", "reward-epochs", "policy-lr", "beta", "margin"])
+def test_numbers_that_are_not_finite_are_refused(capsys: pytest.CaptureFixture[str], option: str, number: str) -> None:
+    with pytest.raises(SystemExit):
+        main(command(**{option: number}))
+    assert f"--{option}: {number}: allowed are finite numbers" in capsys.readouterr().err
+
+
 def test_its_own_prompts_have_all_three_parts_and_none_twice() -> None:
     rows = read_rows([str(PROMPTS)]).rows
     assert len(prompts(rows)) == len(rows) >= 60

@@ -107,3 +107,10 @@ def test_options_out_of_bounds_are_refused(
     assert main(["--task", "sentiment", *more, "--out", "r.json"]) == 1
     assert message in capsys.readouterr().err
     assert not Path("r.json").exists()
+
+
+@pytest.mark.parametrize("rates", [["nan"], ["0.2", "nan", "0.1"], ["inf"]])
+def test_rates_that_are_not_finite_are_refused(capsys: pytest.CaptureFixture[str], rates: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--task", "sentiment", "--out", "r.json", "--rates", *rates])
+    assert "allowed are finite numbers" in capsys.readouterr().err

@@ -153,3 +153,9 @@ def test_options_out_of_bounds_are_named(
 ) -> None:
     assert make(*option) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_an_agreement_that_is_not_finite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make("--agreement", "nan")
+    assert "--agreement: nan: allowed are finite numbers" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -228,6 +229,77 @@ def test_json_of_a_run_is_replaced_whole(place: Path, monkeypatch: pytest.Monkey
     assert json.loads(path.read_text()) == {"steps": 1}
 
 
+@pytest.fixture
+def several(place: Path) -> list[str]:
+    """A command that leaves the adapters tiny-sentiment and tiny-translation."""
+    (place / "translate.jsonl").write_text('{"text": "good", "translation": "bueno", "to": "Spanish"}\n' * 4)
+    data = ["sentiment=reviews.jsonl", "translation=translate.jsonl"]
+    return command("multitask-prompt-tuning", task="instruct", data=data, validation=0)
+
+
+def cut_off_between_two_publications(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [publish.publish]
+
+    def die(*given: Any, **others: Any) -> Path:
+        if not left:
+            raise KeyboardInterrupt
+        return left.pop()(*given, **others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "publish", die)
+        with pytest.raises(KeyboardInterrupt):
+            run.main(arguments)
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in (place / "adapters").rglob("*") if path.is_file()}
+
+
+def test_cut_off_between_two_adapters_the_same_command_publishes_the_rest(
+    place: Path, several: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_off_between_two_publications(several, monkeypatch)
+    first = contents(place)
+    assert {path.parent.name for path in map(Path, first)} == {"tiny-sentiment"}
+    assert run.main(several) == 0
+    assert contents(place).items() >= first.items()
+    one, other = Catalog(place / "adapters").adapters()
+    assert (one.name, other.name) == ("tiny-sentiment", "tiny-translation") and one.is_usable and other.is_usable
+    prompts = [load_file(adapter.folder / "adapter_model.safetensors")["prompt_embeddings"] for adapter in (one, other)]
+    assert torch.equal(*prompts)
+    # Now nothing is left to go on with.
+    assert run.main(several) == 1
+    assert "adapters/tiny-sentiment exists" in capsys.readouterr().err
+
+
+def test_cut_off_between_two_replacements_the_same_command_replaces_the_rest(
+    place: Path, several: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run.main([*several, "--seed", "7"]) == 0
+    before = {adapter.name: adapter.digest for adapter in Catalog(place / "adapters").adapters()}
+    cut_off_between_two_publications([*several, "--replace"], monkeypatch)
+    published = (place / "adapters" / "tiny-sentiment" / "card.json").stat().st_mtime_ns
+    assert run.main([*several, "--replace"]) == 0
+    assert (place / "adapters" / "tiny-sentiment" / "card.json").stat().st_mtime_ns == published
+    for name, digest in before.items():
+        assert Catalog(place / "adapters").get(name).digest != digest
+        assert [kept.digest for kept in Revisions(place / "adapters").kept(name)] == [digest]
+    # What is whole is replaced whole, by the same settings too.
+    assert run.main([*several, "--replace"]) == 0
+    assert (place / "adapters" / "tiny-sentiment" / "card.json").stat().st_mtime_ns > published
+
+
+def test_what_another_run_was_cut_off_in_is_not_gone_on_with(
+    place: Path, several: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_off_between_two_publications(several, monkeypatch)
+    first = contents(place)
+    monkeypatch.setattr(job, "fine_tune", None)
+    assert run.main([*several, "--seed", "7"]) == 1
+    assert "adapters/tiny-sentiment exists" in capsys.readouterr().err
+    assert contents(place) == first
+
+
 def test_kind_without_an_example_is_named_before_the_training(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = {"text": "good " * 100, "translation": "bueno", "to": "Spanish"}
     (place / "translate.jsonl").write_text(json.dumps(long) + "\n")
@@ -267,10 +339,34 @@ def test_options_that_would_do_nothing_are_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize(
+    ("recipe", "option", "before"),
+    [
+        ("lora", "epochs", ""),
+        ("lora", "lr", ""),
+        ("lora", "raw-epochs", ""),
+        ("lora", "sampling-temperature", ""),
+        ("lora", "weights", "sentiment="),
+        ("dpo", "beta", ""),
+        ("reward", "centre", ""),
+        ("grpo", "temperature", ""),
+        ("grpo", "epsilon", ""),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(
+    capsys: pytest.CaptureFixture[str], recipe: str, option: str, before: str, number: str
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--recipe", recipe, "--data", "x", "--out", "y", f"--{option}", before + number])
+    assert f"--{option}: {number}: allowed are finite numbers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"sampling": "equal"}, "--sampling equal: all records are of one kind, sentiment"),
+        ({"weights": "sentiment=2"}, "--weights sentiment: all records are of one kind, sentiment"),
         ({"task": "qa", "data": "questions.jsonl", "per-label": 3}, "--per-label: qa records have no labels"),
     ],
 )

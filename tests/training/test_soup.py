@@ -85,6 +85,12 @@ def test_what_does_not_go_together_is_named(pair: Path, capsys: pytest.CaptureFi
     assert "parts/s1/tiny: it was made for base" in refused("parts/s1/tiny")
 
 
+def test_a_weight_that_is_not_finite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        soup.main(["--adapters", "parts/s0/tiny", "parts/s1/tiny", "--out", "adapters/mean", "--weight", "inf"])
+    assert "--weight: inf: allowed are finite numbers" in capsys.readouterr().err
+
+
 def test_adapters_of_several_tasks_are_summed_for_one(pair: Path) -> None:
     card = json.loads(Path("parts/s1/tiny/card.json").read_text())
     training = {**card["training"], "data": "other.jsonl", "data_note": "theirs"}

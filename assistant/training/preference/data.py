@@ -8,6 +8,7 @@ dialogues (chosen, rejected as one text each), and for what needs no answers row
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,8 +153,8 @@ def _read(where: str, record: Record) -> Row:
 def _pair(where: str, record: Record) -> Pair:
     prompt = turns(where, "prompt", record["prompt"])
     weight = record.get("weight", 1.0)
-    if not isinstance(weight, int | float) or isinstance(weight, bool) or not weight > 0:
-        raise DataError(f"{where}: weight is {weight!r}; allowed: a number above 0")
+    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
+        raise DataError(f"{where}: weight is {weight!r}; allowed: a finite number above 0")
     pair = _two(where, prompt, *(only_answer(where, name, record[name]) for name in ("chosen", "rejected")))
     return replace(pair, weight=float(weight))
 
