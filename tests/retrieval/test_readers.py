@@ -90,6 +90,18 @@ def test_html_is_read_as_it_is_seen():
 
 
 @pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<ul><li>0</li><li>0</li><li>1</li></ul>", "- 0\n- 0\n- 1"),
+        ("<div>5</div><div>5</div>", "5\n\n5"),
+        ("<table><tr><td>a</td><td>1</td></tr><tr><td>a</td><td>1</td></tr></table>", "a | 1\na | 1"),
+    ],
+)
+def test_blocks_of_html_that_are_equal_stay_apart(page, text):
+    assert content("a.html", page.encode()).text == text
+
+
+@pytest.mark.parametrize(
     ("declared", "encoding"),
     [("windows-1251", "cp1251"), ("iso-8859-1", "cp1252"), ("utf-16", "utf-8"), ("nonsense", "utf-8")],
 )
