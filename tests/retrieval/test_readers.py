@@ -177,6 +177,12 @@ def test_word_keeps_headings_lists_and_tables_in_their_order():
         (b"quote\nshe said \nyes\n", "quote: she said\n\nquote: yes"),
         (b"a,b\n1,2,3\n4\n", "a: 1\nb: 2\ncolumn 3: 3\n\na: 4"),
         (b'a,b\n"two\nlines","say ""x"""\n', 'a: two\nlines\nb: say "x"'),
+        (
+            b"a,b,c\n0,the 'soft' one,3\n1,\"Bolt, steel\",2\n2,a 'hard' one,1\n",
+            "a: 0\nb: the 'soft' one\nc: 3\n\na: 1\nb: Bolt, steel\nc: 2\n\na: 2\nb: a 'hard' one\nc: 1",
+        ),
+        (b"a,b\n1,the 'soft' one\n2,'tis cold\n", "a: 1\nb: the 'soft' one\n\na: 2\nb: 'tis cold"),
+        (b"a;b\n1;one, 'soft', 'hard', x\n2;y\n", "a: 1\nb: one, 'soft', 'hard', x\n\na: 2\nb: y"),
     ],
 )
 def test_each_row_of_csv_says_which_column_is_what(data, text):
