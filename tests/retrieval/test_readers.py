@@ -168,6 +168,71 @@ def test_word_keeps_headings_lists_and_tables_in_their_order():
     assert got.headings[0].level < got.headings[1].level
 
 
+def run(text: str) -> str:
+    return f'<w:r><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def control(inner: str, gallery: str = "") -> str:
+    """A content control."""
+    part = f'<w:sdtPr><w:docPartObj><w:docPartGallery w:val="{gallery}"/></w:docPartObj></w:sdtPr>' if gallery else ""
+    return f"<w:sdt>{part}<w:sdtContent>{inner}</w:sdtContent></w:sdt>"
+
+
+def cell(inner: str, properties: str = "") -> str:
+    return f"<w:tc><w:tcPr>{properties}</w:tcPr>{inner}</w:tc>"
+
+
+def table(*rows: str) -> str:
+    return f"<w:tbl><w:tblPr/><w:tblGrid/>{''.join(rows)}</w:tbl>"
+
+
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        (f"{run('It ')}<w:ins>{run('now ')}</w:ins>{run('holds.')}", "It now holds."),
+        (f"<w:moveTo>{run('Moved')}</w:moveTo><w:moveFrom>{run('gone')}</w:moveFrom>", "Moved"),
+        (f"{run('Kept')}<w:del>{run('gone')}<w:r><w:tab/><w:delText>gone</w:delText></w:r></w:del>", "Kept"),
+        (f"{run('Party: ')}{control(run('Acme'))}", "Party: Acme"),
+        (f'{run("See ")}<w:fldSimple w:instr="REF a">{run("Annex 2")}</w:fldSimple>', "See Annex 2"),
+        (f"<w:hyperlink>{run('a ')}<w:ins>{run('link')}</w:ins></w:hyperlink>", "a link"),
+        (
+            "<w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t></w:r>",
+            "a\tb\nc",
+        ),
+        (f"{run('Kept')}<w:r><w:pict><w:txbxContent><w:p>{run('box')}</w:p></w:txbxContent></w:pict></w:r>", "Kept"),
+        (
+            f"<w:r><w:ruby><w:rt>{run('とう')}</w:rt><w:rubyBase>{run('東')}</w:rubyBase></w:ruby></w:r>{run('京')}",
+            "東京",
+        ),
+    ],
+)
+def test_word_is_read_as_it_is_seen_with_all_changes_made(inner, text):
+    block = f"<w:p>{inner}</w:p>"
+    assert content("a.docx", files.word_of(block)).text == text
+    assert content("a.docx", files.word_of(control(control(block)))).text == text
+    row = f"<w:tr>{cell(block)}{control(cell(control(block)))}{cell(table(f'<w:tr>{cell(block)}</w:tr>') + '<w:p/>')}</w:tr>"
+    one = " ".join(text.split())
+    assert content("a.docx", files.word_of(table(row, control(row)))).text == "\n".join([f"{one} | {one} | {one}"] * 2)
+
+
+def test_a_table_of_contents_of_word_says_nothing_of_its_own():
+    contents, cover, text = (f"<w:p>{run(text)}</w:p>" for text in ("Contents", "Cover", "Text."))
+    document = files.word_of(control(contents, "Table of Contents"), control(cover, "Cover Pages"), text)
+    assert content("a.docx", document).text == "Cover\n\nText."
+
+
+def test_a_cell_of_word_over_several_columns_is_told_once_and_one_over_several_rows_in_each():
+    a, b, c = (f"<w:p>{run(text)}</w:p>" for text in "abc")
+    wide, down = '<w:gridSpan w:val="2"/>', '<w:vMerge w:val="restart"/>'
+    rows = (
+        f"<w:tr>{cell(a, wide + down)}{cell(b)}</w:tr>",
+        f"<w:tr>{cell('<w:p/>', wide + '<w:vMerge/>')}{cell(c)}</w:tr>",
+        f"<w:tr>{cell(a)}{cell(b)}{cell(c)}</w:tr>",
+    )
+    assert content("a.docx", files.word_of(table(*rows))).text == "a | b\na | c\na | b | c"
+    assert content("a.docx", files.word_of(table(*map(control, rows)))).text == "a | b\na | c\na | b | c"
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [
