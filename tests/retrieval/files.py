@@ -7,6 +7,8 @@ import zipfile
 from collections.abc import Sequence
 
 import docx
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 from pypdf import PdfReader, PdfWriter
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
@@ -32,6 +34,18 @@ def pdf(*pages: Sequence[str], footer: str = "") -> bytes:
 
     buffer = io.BytesIO()
     SimpleDocTemplate(buffer, pagesize=A4).build(flow, onFirstPage=draw, onLaterPages=draw)
+    return buffer.getvalue()
+
+
+def pdf_of(*pages: Sequence[str]) -> bytes:
+    """Lines page by page, all in one size and one below the other."""
+    buffer = io.BytesIO()
+    canvas = Canvas(buffer, pagesize=A4)
+    for page in pages:
+        for number, line in enumerate(page):
+            canvas.drawString(72, 800 - 20 * number, line)
+        canvas.showPage()
+    canvas.save()
     return buffer.getvalue()
 
 
@@ -69,6 +83,16 @@ def word(*blocks: str | Sequence[Sequence[str]]) -> bytes:
             document.add_paragraph(rest, style="List Bullet")
         else:
             document.add_paragraph(block)
+    buffer = io.BytesIO()
+    document.save(buffer)
+    return buffer.getvalue()
+
+
+def word_of(*blocks: str) -> bytes:
+    """A document with these elements, as Word writes them."""
+    document = docx.Document()
+    for block in blocks:
+        document.element.body.add_p().addnext(parse_xml(f"<w:body {nsdecls('w')}>{block}</w:body>")[0])
     buffer = io.BytesIO()
     document.save(buffer)
     return buffer.getvalue()

@@ -90,6 +90,18 @@ def test_html_is_read_as_it_is_seen():
 
 
 @pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<ul><li>0</li><li>0</li><li>1</li></ul>", "- 0\n- 0\n- 1"),
+        ("<div>5</div><div>5</div>", "5\n\n5"),
+        ("<table><tr><td>a</td><td>1</td></tr><tr><td>a</td><td>1</td></tr></table>", "a | 1\na | 1"),
+    ],
+)
+def test_blocks_of_html_that_are_equal_stay_apart(page, text):
+    assert content("a.html", page.encode()).text == text
+
+
+@pytest.mark.parametrize(
     ("declared", "encoding"),
     [("windows-1251", "cp1251"), ("iso-8859-1", "cp1252"), ("utf-16", "utf-8"), ("nonsense", "utf-8")],
 )
@@ -130,6 +142,47 @@ def test_a_paragraph_goes_on_over_the_end_of_a_page_and_running_lines_belong_to_
     assert [got.page(got.text.index(word)) for word in ("water", "sand", "end")] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("Guide to pumps", "{n}"),
+        ("Page {n} of 12", "- {n} -"),
+        ("{n} | Guide to pumps 2023", "Version 2.1, page {n} of 12"),
+        ("Guide to pumps {cover}", "Guide, page {cover}"),
+        ("{high}", "Page {high}"),
+    ],
+)
+def test_running_lines_of_pdf_differ_in_the_number_of_the_page(first, last):
+    pages = [
+        [line.format(n=n, cover=n - 1, high=n + 340) for line in (first, f"{word} text.", last)]
+        for n, word in enumerate(("One", "Two", "Three", "Four"), 1)
+    ]
+    got = content("a.pdf", files.pdf_of(*pages))
+    assert got.text == "One text.\n\nTwo text.\n\nThree text.\n\nFour text."
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [["Chapter 1", "One."], ["Chapter 2", "Two."], ["Chapter 3", "Three."]],
+        [["Invoice no. 1041", "One."], ["Invoice no. 1042", "Two."], ["Invoice no. 1043", "Three."]],
+        [["One.", "Total of 10 for 3"], ["Two.", "Total of 12 for 1"], ["Three.", "Total of 14 for 2"]],
+        [["12.03.2024", "One."], ["13.03.2024", "Two."], ["14.03.2024", "Three."]],
+        [["Ticket 41 admits one"], ["Ticket 42 admits one"], ["Ticket 43 admits one"]],
+        [["Ticket no. 1"], ["Ticket no. 2"], ["Ticket no. 3"]],
+    ],
+)
+def test_lines_of_pdf_that_differ_in_another_number_are_kept(pages):
+    got = content("a.pdf", files.pdf_of(*pages))
+    assert got.text.split() == " ".join(line for page in pages for line in page).split()
+
+
+def test_headings_of_pdf_with_the_number_of_the_page_are_kept():
+    texts = ("So much for one.", "This is about two.", "And three comes last.")
+    pages = [[f"# Lesson number {n}", text] for n, text in enumerate(texts, 1)]
+    assert [title for _, title in outline(content("a.pdf", files.pdf(*pages)))] == [page[0][2:] for page in pages]
+
+
 def test_a_word_that_pdf_broke_at_the_end_of_a_line_is_whole_again():
     got = content("a.pdf", files.pdf(["a short line with an exam-<br/>ple in it, and 10-<br/>20 more"]))
     assert got.text == "a short line with an example in it, and 10-\n20 more"
@@ -156,6 +209,71 @@ def test_word_keeps_headings_lists_and_tables_in_their_order():
     assert got.headings[0].level < got.headings[1].level
 
 
+def run(text: str) -> str:
+    return f'<w:r><w:t xml:space="preserve">{text}</w:t></w:r>'
+
+
+def control(inner: str, gallery: str = "") -> str:
+    """A content control."""
+    part = f'<w:sdtPr><w:docPartObj><w:docPartGallery w:val="{gallery}"/></w:docPartObj></w:sdtPr>' if gallery else ""
+    return f"<w:sdt>{part}<w:sdtContent>{inner}</w:sdtContent></w:sdt>"
+
+
+def cell(inner: str, properties: str = "") -> str:
+    return f"<w:tc><w:tcPr>{properties}</w:tcPr>{inner}</w:tc>"
+
+
+def table(*rows: str) -> str:
+    return f"<w:tbl><w:tblPr/><w:tblGrid/>{''.join(rows)}</w:tbl>"
+
+
+@pytest.mark.parametrize(
+    ("inner", "text"),
+    [
+        (f"{run('It ')}<w:ins>{run('now ')}</w:ins>{run('holds.')}", "It now holds."),
+        (f"<w:moveTo>{run('Moved')}</w:moveTo><w:moveFrom>{run('gone')}</w:moveFrom>", "Moved"),
+        (f"{run('Kept')}<w:del>{run('gone')}<w:r><w:tab/><w:delText>gone</w:delText></w:r></w:del>", "Kept"),
+        (f"{run('Party: ')}{control(run('Acme'))}", "Party: Acme"),
+        (f'{run("See ")}<w:fldSimple w:instr="REF a">{run("Annex 2")}</w:fldSimple>', "See Annex 2"),
+        (f"<w:hyperlink>{run('a ')}<w:ins>{run('link')}</w:ins></w:hyperlink>", "a link"),
+        (
+            "<w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>a</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t></w:r>",
+            "a\tb\nc",
+        ),
+        (f"{run('Kept')}<w:r><w:pict><w:txbxContent><w:p>{run('box')}</w:p></w:txbxContent></w:pict></w:r>", "Kept"),
+        (
+            f"<w:r><w:ruby><w:rt>{run('とう')}</w:rt><w:rubyBase>{run('東')}</w:rubyBase></w:ruby></w:r>{run('京')}",
+            "東京",
+        ),
+    ],
+)
+def test_word_is_read_as_it_is_seen_with_all_changes_made(inner, text):
+    block = f"<w:p>{inner}</w:p>"
+    assert content("a.docx", files.word_of(block)).text == text
+    assert content("a.docx", files.word_of(control(control(block)))).text == text
+    row = f"<w:tr>{cell(block)}{control(cell(control(block)))}{cell(table(f'<w:tr>{cell(block)}</w:tr>') + '<w:p/>')}</w:tr>"
+    one = " ".join(text.split())
+    assert content("a.docx", files.word_of(table(row, control(row)))).text == "\n".join([f"{one} | {one} | {one}"] * 2)
+
+
+def test_a_table_of_contents_of_word_says_nothing_of_its_own():
+    contents, cover, text = (f"<w:p>{run(text)}</w:p>" for text in ("Contents", "Cover", "Text."))
+    document = files.word_of(control(contents, "Table of Contents"), control(cover, "Cover Pages"), text)
+    assert content("a.docx", document).text == "Cover\n\nText."
+
+
+def test_a_cell_of_word_over_several_columns_is_told_once_and_one_over_several_rows_in_each():
+    a, b, c = (f"<w:p>{run(text)}</w:p>" for text in "abc")
+    wide, down = '<w:gridSpan w:val="2"/>', '<w:vMerge w:val="restart"/>'
+    rows = (
+        f"<w:tr>{cell(a, wide + down)}{cell(b)}</w:tr>",
+        f"<w:tr>{cell('<w:p/>', wide + '<w:vMerge/>')}{cell(c)}</w:tr>",
+        f"<w:tr>{cell(a)}{cell(b)}{cell(c)}</w:tr>",
+    )
+    assert content("a.docx", files.word_of(table(*rows))).text == "a | b\na | c\na | b | c"
+    assert content("a.docx", files.word_of(table(*map(control, rows)))).text == "a | b\na | c\na | b | c"
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [
@@ -165,6 +283,12 @@ def test_word_keeps_headings_lists_and_tables_in_their_order():
         (b"quote\nshe said \nyes\n", "quote: she said\n\nquote: yes"),
         (b"a,b\n1,2,3\n4\n", "a: 1\nb: 2\ncolumn 3: 3\n\na: 4"),
         (b'a,b\n"two\nlines","say ""x"""\n', 'a: two\nlines\nb: say "x"'),
+        (
+            b"a,b,c\n0,the 'soft' one,3\n1,\"Bolt, steel\",2\n2,a 'hard' one,1\n",
+            "a: 0\nb: the 'soft' one\nc: 3\n\na: 1\nb: Bolt, steel\nc: 2\n\na: 2\nb: a 'hard' one\nc: 1",
+        ),
+        (b"a,b\n1,the 'soft' one\n2,'tis cold\n", "a: 1\nb: the 'soft' one\n\na: 2\nb: 'tis cold"),
+        (b"a;b\n1;one, 'soft', 'hard', x\n2;y\n", "a: 1\nb: one, 'soft', 'hard', x\n\na: 2\nb: y"),
     ],
 )
 def test_each_row_of_csv_says_which_column_is_what(data, text):

@@ -20,7 +20,8 @@ def read_csv(data: bytes) -> Content:
     """
     text = decode(data)
     try:
-        dialect: type[csv.Dialect] = csv.Sniffer().sniff(text[:SAMPLE], DELIMITERS)
+        # Cells are quoted by double quotes. Apostrophes stand in words, and the sniffer would take them for quotes.
+        dialect: type[csv.Dialect] = csv.Sniffer().sniff(text[:SAMPLE].replace("'", ""), DELIMITERS)
         # What is sniffed from rows without a quoted cell would not read one.
         dialect.doublequote = True
     except csv.Error:

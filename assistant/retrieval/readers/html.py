@@ -42,9 +42,13 @@ def read_html(data: bytes) -> Content:
     rows = _mark_cells(soup)
 
     draft, previous = Draft(), ""
-    for block, strings in groupby(_seen(soup), lambda string: _block(string, rows)):
+    blocks = ((_block(string, rows), string) for string in _seen(soup))
+    # Tags that hold the same are equal to Beautiful Soup.
+    for _, group in groupby(blocks, lambda pair: id(pair[0])):
+        pairs = list(group)
+        block = pairs[0][0]
         name = block.name if block else "p"
-        words = "".join(strings)
+        words = "".join(string for _, string in pairs)
         words = words.replace(LINE, "\n") if name == "pre" else _joined(words)
         if name in HEADINGS:
             draft.heading(words, int(name[1]))
