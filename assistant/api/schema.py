@@ -171,6 +171,7 @@ class RetrievalBody(Body):
 class ChatBody(Sampling):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     retrieval: RetrievalBody | None = None
+    constraint: Literal["span"] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
@@ -213,10 +214,13 @@ class ChatBody(Sampling):
         return self
 
     def request(self) -> ChatRequest:
+        decoding = self.decoding((self.top_logprobs or 0) if self.logprobs else None)
+        if self.constraint is not None:
+            decoding = decoding.model_copy(update={"constraint": self.constraint})
         return ChatRequest(
             messages=tuple(message.message() for message in self.messages),
             adapter=self.model,
-            decoding=self.decoding((self.top_logprobs or 0) if self.logprobs else None),
+            decoding=decoding,
             retrieval=None if self.retrieval is None else self.retrieval.retrieval(),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
+import openai
 import pytest
 
 from assistant.errors import QueueFull
@@ -137,6 +138,19 @@ def test_only_what_was_asked_for_overrides_the_defaults(connect):
         "constraint": None,
     }
     assert not asked.caps_length
+
+
+@pytest.mark.parametrize("model", ["base", "mood"])
+def test_a_request_may_ask_for_words_of_its_message_only(connect, model):
+    client = connect()
+    told = ask("The mill burnt down in May. When did the mill burn down?")
+    client.chat.completions.create(model=model, messages=told, extra_body={"constraint": "span"})
+    [asked] = client.service.backend.seen
+    assert asked.decoding.constraint == "span"
+    assert asked.span_sources == (told[-1]["content"],)
+    with pytest.raises(openai.BadRequestError, match=r"constraint.*span"):
+        client.chat.completions.create(model=model, messages=told, extra_body={"constraint": "json"})
+    assert len(client.service.backend.seen) == 1
 
 
 @pytest.mark.parametrize(
