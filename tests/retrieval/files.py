@@ -37,6 +37,18 @@ def pdf(*pages: Sequence[str], footer: str = "") -> bytes:
     return buffer.getvalue()
 
 
+def pdf_of(*pages: Sequence[str]) -> bytes:
+    """Lines page by page, all in one size and one below the other."""
+    buffer = io.BytesIO()
+    canvas = Canvas(buffer, pagesize=A4)
+    for page in pages:
+        for number, line in enumerate(page):
+            canvas.drawString(72, 800 - 20 * number, line)
+        canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
 def encrypted(data: bytes, password: str) -> bytes:
     """Without a password of the user's, a PDF is still encrypted, and opens for anyone."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(data)))

@@ -142,6 +142,52 @@ def test_a_paragraph_goes_on_over_the_end_of_a_page_and_running_lines_belong_to_
     assert [got.page(got.text.index(word)) for word in ("water", "sand", "end")] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        ("Guide to pumps", "{n}"),
+        ("Page {n} of 12", "- {n} -"),
+        ("{n} | Guide to pumps 2023", "Version 2.1, page {n} of 12"),
+        ("Guide to pumps {cover}", "Guide, page {cover}"),
+        ("{high}", "Page {high}"),
+    ],
+)
+def test_running_lines_of_pdf_differ_in_the_number_of_the_page(first, last):
+    pages = [
+        [line.format(n=n, cover=n - 1, high=n + 340) for line in (first, f"{word} text.", last)]
+        for n, word in enumerate(("One", "Two", "Three", "Four"), 1)
+    ]
+    got = content("a.pdf", files.pdf_of(*pages))
+    assert got.text == "One text.\n\nTwo text.\n\nThree text.\n\nFour text."
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [["Chapter 1", "One."], ["Chapter 2", "Two."], ["Chapter 3", "Three."]],
+        [["Invoice no. 1041", "One."], ["Invoice no. 1042", "Two."], ["Invoice no. 1043", "Three."]],
+        [["One.", "Total of 10 for 3"], ["Two.", "Total of 12 for 1"], ["Three.", "Total of 14 for 2"]],
+        [["12.03.2024", "One."], ["13.03.2024", "Two."], ["14.03.2024", "Three."]],
+        [["Ticket 41 admits one"], ["Ticket 42 admits one"], ["Ticket 43 admits one"]],
+        [["Ticket no. 1"], ["Ticket no. 2"], ["Ticket no. 3"]],
+    ],
+)
+def test_lines_of_pdf_that_differ_in_another_number_are_kept(pages):
+    got = content("a.pdf", files.pdf_of(*pages))
+    assert got.text.split() == " ".join(line for page in pages for line in page).split()
+
+
+def test_headings_of_pdf_with_the_number_of_the_page_are_kept():
+    texts = ("So much for one.", "This is about two.", "And three comes last.")
+    pages = [[f"# Lesson number {n}", text] for n, text in enumerate(texts, 1)]
+    assert [title for _, title in outline(content("a.pdf", files.pdf(*pages)))] == [page[0][2:] for page in pages]
+
+
+def test_a_running_line_may_be_drawn_first_at_the_bottom():
+    pages = [["One."], ["Two."], ["Three."]]
+    assert content("a.pdf", files.pdf(*pages, footer="Manual {n}")).text == "One.\n\nTwo.\n\nThree."
+
+
 def test_a_word_that_pdf_broke_at_the_end_of_a_line_is_whole_again():
     got = content("a.pdf", files.pdf(["a short line with an exam-<br/>ple in it, and 10-<br/>20 more"]))
     assert got.text == "a short line with an example in it, and 10-\n20 more"
@@ -286,6 +332,7 @@ REJECTED = {
     "text.pdf": (b"just text", "not what .pdf says"),
     "torn.pdf": (files.pdf(["Some text."])[:300], "PDF"),
     "pictures.pdf": (files.pictures_only(), "no text, perhaps only pictures"),
+    "stamped.pdf": (files.pdf_of(*[["From the library of Acme"]] * 3), "no text"),
     "secret.pdf": (files.encrypted(files.pdf(["Some text."]), "secret"), "encrypted"),
     "torn.docx": (files.word("Some text.")[:-30], "damaged"),
     "blank.docx": (files.word(), "no text"),

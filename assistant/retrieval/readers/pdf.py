@@ -24,6 +24,14 @@ LARGE = 1.15
 LONGEST_HEADING = 200
 RUNNING = 3
 """On so many pages a line stands at the very top or bottom that belongs to no page: a running title or page number."""
+PAGE_NUMBER = re.compile(
+    r"[\W_]*(?:(?:page|pg?|seite|s|p[áa]gina|p[áa]g)[\W_]*)?"
+    r"\d{1,5}(?:[\W_]+(?:(?:of|von|van|de|di|sur)[\W_]+)?\d{1,5})?[\W_]*",
+    re.IGNORECASE,
+)
+"""A line that is little more than a number: "- 3 -", "Page 3 of 12"."""
+NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)")
+WORD = re.compile(r"[^\W\d_]+")
 
 ENDS_SENTENCE = re.compile(r"""[.!?:…]["'”’»)\]]*$""")
 HYPHENATED = re.compile(r"(?<=[^\W\d_])[-\u00ad]\n(?=[^\W\d_])")
@@ -79,26 +87,55 @@ def _lines(page: PageObject) -> list[Line]:
 
 
 def _without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
-    edges = Counter(edge for page in pages for edge in {_edge(line) for line in (*page[:1], *page[1:][-1:])})
-    running = {edge for edge, count in edges.items() if count >= RUNNING}
+    large = LARGE * _body_size(pages)
+    edges = [
+        [_likeness(line, 0 if _is_own(line, page, large) else number) for line in (*page[:1], *page[1:][-1:])]
+        for number, page in enumerate(pages, start=1)
+    ]
+    counts = Counter(like for page in edges for like in set().union(*page))
+    running = {like for like, count in counts.items() if count >= RUNNING}
     kept = []
-    for page in pages:
-        start = 1 if page and _edge(page[0]) in running else 0
-        end = len(page) - (len(page) > start and _edge(page[-1]) in running)
+    for page, likeness in zip(pages, edges, strict=True):
+        is_running = [not running.isdisjoint(likes) for likes in likeness]
+        start, end = sum(is_running[:1]), len(page) - sum(is_running[1:])
         kept.append(page[start:end])
     return kept
 
 
-def _edge(line: Line) -> tuple[str, int]:
-    """A line at the edge of a page as it is on others: whatever its number, at about the same height."""
-    return re.sub(r"\d+", "0", line.text), round(line.top / 4)
+def _is_own(line: Line, page: list[Line], large: float) -> bool:
+    """All that a page says, and headings: their numbers tell them apart even where each has a page to itself."""
+    is_above = any(other.top < line.top for other in page)
+    return len(page) == 1 or (is_above and (line.size >= large or len(WORD.findall(line.text)) < 2))
 
 
-def _content(pages: list[list[Line]]) -> Content:
+def _likeness(line: Line, page: int) -> set[tuple[str, int]]:
+    """What a line at the edge of a page may have in common with those of others, at about the same height.
+
+    Of numbers in a line of words, only one that goes with the `page` may differ; others tell chapters or invoices apart.
+    Page 0 has none.
+    """
+    height = round(line.top / 4)
+    if PAGE_NUMBER.fullmatch(line.text):
+        return {(NUMBER.sub("0", line.text), height)}
+    likeness = {(line.text, height)}
+    numbers = list(NUMBER.finditer(line.text))
+    for number in {*numbers[:1], *numbers[-2:]}:
+        # A cover and contents may come before page 1.
+        if (before := page - int(number[0])) >= 0:
+            likeness.add((f"{line.text[: number.start()]}page-{before}{line.text[number.end() :]}", height))
+    return likeness
+
+
+def _body_size(pages: list[list[Line]]) -> float:
+    """The size of most letters."""
     letters = Counter[float]()
     for line in (line for page in pages for line in page):
         letters[line.size] += len(line.text)
-    body = letters.most_common(1)[0][0] if letters else 0.0
+    return letters.most_common(1)[0][0] if letters else 0.0
+
+
+def _content(pages: list[list[Line]]) -> Content:
+    body = _body_size(pages)
     distances = [
         above.top - line.top for page in pages for above, line in pairwise(page) if above.size == line.size == body
     ]
