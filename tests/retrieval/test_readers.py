@@ -183,6 +183,11 @@ def test_headings_of_pdf_with_the_number_of_the_page_are_kept():
     assert [title for _, title in outline(content("a.pdf", files.pdf(*pages)))] == [page[0][2:] for page in pages]
 
 
+def test_a_running_line_may_be_drawn_first_at_the_bottom():
+    pages = [["One."], ["Two."], ["Three."]]
+    assert content("a.pdf", files.pdf(*pages, footer="Manual {n}")).text == "One.\n\nTwo.\n\nThree."
+
+
 def test_a_word_that_pdf_broke_at_the_end_of_a_line_is_whole_again():
     got = content("a.pdf", files.pdf(["a short line with an exam-<br/>ple in it, and 10-<br/>20 more"]))
     assert got.text == "a short line with an example in it, and 10-\n20 more"
@@ -327,6 +332,7 @@ REJECTED = {
     "text.pdf": (b"just text", "not what .pdf says"),
     "torn.pdf": (files.pdf(["Some text."])[:300], "PDF"),
     "pictures.pdf": (files.pictures_only(), "no text, perhaps only pictures"),
+    "stamped.pdf": (files.pdf_of(*[["From the library of Acme"]] * 3), "no text"),
     "secret.pdf": (files.encrypted(files.pdf(["Some text."]), "secret"), "encrypted"),
     "torn.docx": (files.word("Some text.")[:-30], "damaged"),
     "blank.docx": (files.word(), "no text"),

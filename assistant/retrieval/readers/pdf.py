@@ -88,18 +88,24 @@ def _lines(page: PageObject) -> list[Line]:
 
 def _without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
     large = LARGE * _body_size(pages)
-    tops, ends = [], []
-    for number, page in enumerate(pages, start=1):
-        # All that a page says is hardly its running title, and numbers stand in headings, too.
-        is_own = len(page) < 2 or page[0].size >= large or len(WORD.findall(page[0].text)) < 2
-        tops.append(_likeness(page[0], 0 if is_own else number) if page else set())
-        ends.append(_likeness(page[-1], number) if len(page) > 1 else set())
-    counts = Counter(like for top, end in zip(tops, ends, strict=True) for like in top | end)
-    running = {like for like, count in counts.items() if count >= RUNNING}
-    return [
-        page[int(not running.isdisjoint(top)) : len(page) - int(not running.isdisjoint(end))]
-        for page, top, end in zip(pages, tops, ends, strict=True)
+    edges = [
+        [_likeness(line, 0 if _is_own(line, page, large) else number) for line in (*page[:1], *page[1:][-1:])]
+        for number, page in enumerate(pages, start=1)
     ]
+    counts = Counter(like for page in edges for like in set().union(*page))
+    running = {like for like, count in counts.items() if count >= RUNNING}
+    kept = []
+    for page, likeness in zip(pages, edges, strict=True):
+        is_running = [not running.isdisjoint(likes) for likes in likeness]
+        start, end = sum(is_running[:1]), len(page) - sum(is_running[1:])
+        kept.append(page[start:end])
+    return kept
+
+
+def _is_own(line: Line, page: list[Line], large: float) -> bool:
+    """All that a page says, and headings: their numbers tell them apart even where each has a page to itself."""
+    is_above = any(other.top < line.top for other in page)
+    return len(page) == 1 or (is_above and (line.size >= large or len(WORD.findall(line.text)) < 2))
 
 
 def _likeness(line: Line, page: int) -> set[tuple[str, int]]:
