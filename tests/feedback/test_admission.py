@@ -14,10 +14,14 @@ from assistant.feedback.ballots import IMPORTED
 from assistant.feedback.export import export_rows, write_file
 from assistant.feedback.formats import FILE_TYPES, FORMATS
 from assistant.feedback.importing import read_file
+from assistant.feedback.leaderboard import leaderboard
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Ranking, Rating, VoteStore
 from assistant.messages import CompletionRequest
 from tests.feedback.ballot_box import DIGEST, BallotBox, part
+
+COLUMNS = ("responses", "ranks", "modes", "adapters", "turns", "finished", "shown", "tokens")
+"""What a ranked list tells of each of its columns."""
 
 
 def filled(box: BallotBox) -> dict[str, list[dict]]:
@@ -209,6 +213,44 @@ def test_a_ranking_that_seats_an_answer_of_another_one_is_refused_and_deletes_no
     (refused,) = admit(other.database, [second], "ranked").refused
     assert refused == "row 1: an answer is in another comparison here"
     assert export_rows(other.votes(), "ranked") == [first]
+
+
+def swapped(row: dict) -> dict:
+    return {**row, "turns": row["turns"][::-1], "responses": row["responses"][::-1]}
+
+
+def shorter(row: dict) -> dict:
+    return {name: value[:2] if name in COLUMNS else value for name, value in row.items()}
+
+
+def longer(row: dict) -> dict:
+    more = zip(COLUMNS, ("d", 1, "tuned", "mood", "fourth", True, 3, 0), strict=True)
+    return {**row, **{name: [*row[name], value] for name, value in more}}
+
+
+@pytest.mark.parametrize("change", [swapped, shorter, longer])
+def test_a_ranking_of_other_columns_than_its_comparison_has_here_is_refused_alone(box, any_box, change):
+    """Its ranks would be those of other answers, or of none, and then nothing could be shown of any vote."""
+    comparison = box.comparison(["a", "b", "c"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 1, 2)))
+    (row,) = export_rows(box.votes.votes(), "ranked")
+    wrong = {**change(row), "vote": "wrong", "voter": "else"}
+    assert admit(any_box.store.database, [row, wrong, {**row, "vote": "bob"}], "ranked") == Admitted(
+        2,
+        0,
+        (f"row 2: turns do not fit comparison '{comparison}' here; allowed: those of its columns, in their order",),
+    )
+    assert leaderboard(any_box.votes.votes(), samples=20).battles == 3
+
+
+def test_a_ranking_that_leaves_out_an_answer_which_has_finished_here_is_refused(box, other):
+    """Its rank of 0 would be the best of all."""
+    comparison = box.comparison(["a", "b", "c"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2, 3)))
+    (row,) = export_rows(box.votes.votes(), "ranked")
+    wrong = {**row, "vote": "wrong", "voter": "else", "finished": [True, True, False], "ranks": [1, 2, 0]}
+    (refused,) = admit(other.database, [row, wrong], "ranked").refused
+    assert refused == f"row 2: answer '{row['turns'][2]}' is here already, and has finished"
 
 
 @pytest.mark.parametrize(
