@@ -153,6 +153,7 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         {**rows[0], "vote": "f", "tstamp": 1e300},
         {**rows[0], "vote": "h", "tstamp": 253e9},
         {**rows[0], "vote": "i", "tstamp": -60e9},
+        {**rows[0], "vote": "j", "tokens": [-1_000_000, 1_000_000]},
     ]
     done = admit(other.database, [*wrong, *rows, {**rows[0], "vote": "g", "responses": ["a", "else"]}], "ranked")
     assert done.added == len(rows) and done.known == 0
@@ -165,6 +166,7 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         "no moment",
         "9987",
         "from 1970",
+        "tokens [-1000000, 1000000]; allowed: 0 or more",
         "in other words",
     ]
     for reason, told in zip(done.refused, reasons, strict=True):
