@@ -260,7 +260,8 @@ def _seat(
             finished_at=when,
             state="finished",
             question=prompt[-1].content,
-            request={"system": prompt[0].content} if len(prompt) > 1 else {},
+            # Before the question of a rating there may stand worked examples; they are no part of the comparison.
+            request={"system": prompt[0].content} if prompt[0].role == "system" else {},
             blind=was_blind,
             revealed_at=when,
         )

@@ -59,6 +59,27 @@ def test_what_comes_in_and_goes_out_again_is_the_same(box, other, order):
         assert admit(other.database, rows[format], format) == Admitted(0, len(rows[format]), ())
 
 
+@pytest.mark.parametrize("order", [("ranked", "ratings"), ("ratings", "ranked")])
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_a_rated_answer_that_was_shown_examples_comes_back_with_its_ranking(box, any_box, order, system):
+    comparison = box.comparison([*"abcde"], system=system, examples=[("2 + 2?", "4")])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(2, 2, 2, 2, 1)))
+    few_shot = box.votes.votes()[0].answers[4].turn_id
+    box.votes.rate("ann", Rating(turn_id=few_shot, thumb=True))
+    rows = {format: export_rows(box.votes.votes(), format) for format in FORMATS}
+    for format in order:
+        assert admit(any_box.store.database, rows[format], format) == Admitted(1, 0, ())
+    assert {format: export_rows(any_box.votes.votes(), format) for format in FORMATS} == rows
+
+
+def test_of_a_rated_column_from_a_file_the_examples_before_its_question_are_left_out(box, other):
+    box.votes.rate("ann", Rating(turn_id=box.turn("3 + 3?", "6"), thumb=True))
+    (row,) = export_rows(box.votes.votes(), "ratings")
+    shown = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}, *row["prompt"]]
+    assert admit(other.database, [{**row, "mode": "few-shot", "prompt": shown}], "ratings").added == 1
+    assert export_rows(other.votes(), "ratings") == [{**row, "mode": "few-shot"}]
+
+
 @pytest.mark.parametrize("file_type", FILE_TYPES)
 def test_ranked_lists_and_ratings_bring_every_format_back_through_any_file(box, any_box, file_type, tmp_path):
     """Into another database of either kind: what is made of the votes there is what was made of them here."""

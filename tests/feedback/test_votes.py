@@ -231,6 +231,19 @@ def test_the_system_message_is_part_of_the_prompt_and_raw_text_is_no_conversatio
     assert not box.votes.votes(Filters(kind="rating"))[0].is_chat
 
 
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_the_rating_of_a_column_is_about_the_prompt_that_its_ranking_is_about(any_box, system):
+    """The worked examples of a few-shot column are no part of it: they would tell which column that is."""
+    examples = [("2 + 2?", "4"), ("3 + 3?", "6")]
+    comparison = any_box.comparison([*"abcde"], blind=True, system=system, examples=examples)
+    any_box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="all_bad"))
+    (ranking,) = any_box.votes.votes()
+    for answer in ranking.answers:
+        any_box.votes.rate("ann", Rating(turn_id=answer.turn_id, thumb=True))
+    ratings = any_box.votes.votes(Filters(kind="rating"))
+    assert len(ratings) == 5 and all(case.prompt == ranking.prompt and case.is_hidden for case in ratings)
+
+
 def test_tags_can_be_edited_and_a_vote_deleted_with_its_history(any_box):
     box = any_box
     comparison, turn = box.comparison(["a", "b"]), box.turn("x", "y")
