@@ -23,7 +23,7 @@ from assistant.database.tables.votes import votes
 from assistant.errors import DataError, InvalidRequest, StoreUnavailable
 from assistant.feedback.arena import ranked_list, vote_id
 from assistant.feedback.ballots import IMPORTED, Ranking, Rating
-from assistant.feedback.cases import vote_of
+from assistant.feedback.cases import HIDDEN, vote_of
 from assistant.feedback.formats import FORMATS, Format, Row
 from assistant.feedback.row_reader import Answer, check_id, check_whole, ranked_answers, ranking, rated_answer, rating
 from assistant.feedback.votes import check_ranks
@@ -229,9 +229,14 @@ def _seat(
     """The comparison with its columns, where it is not there yet. Its names are told: the file names them.
 
     Raises:
-        InvalidRequest: it is there with other answers, or in another order, or an answer is in another comparison.
+        InvalidRequest: it is there with other answers, or in another order, or has not told its names; or an answer is
+            in another comparison.
     """
-    if connection.execute(select(comparisons.c.id).where(comparisons.c.id == comparison_id)).one_or_none():
+    known = connection.execute(select(HIDDEN).where(comparisons.c.id == comparison_id)).one_or_none()
+    if known is not None:
+        if known.hidden:
+            # Ranks by position, shown by place, would tell which column stands where, and so would a refusal below.
+            raise InvalidRequest(f"comparison {comparison_id!r} has not told its names here yet")
         # Ranks are by position: on other columns they would be those of other answers, or of none.
         there = select(columns.c.turn_id).where(columns.c.comparison_id == comparison_id).order_by(columns.c.position)
         if connection.scalars(there).all() != [answer.turn_id for answer in answers]:

@@ -15,7 +15,8 @@ from assistant.feedback.ballots import Answer, Case, Ranking, Rating, Vote
 from assistant.feedback.filters import Filters
 from assistant.messages import Message, Part
 
-HIDDEN = (comparisons.c.blind & comparisons.c.revealed_at.is_(None)).label("hidden")
+IS_HIDDEN = comparisons.c.blind & comparisons.c.revealed_at.is_(None)
+HIDDEN = IS_HIDDEN.label("hidden")
 
 
 def read_cases(connection: Connection, filters: Filters) -> list[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def filled(box: BallotBox) -> dict[str, list[dict]]:
     second = box.comparison(["a", "b"], question="Which?", blind=True)
     box.votes.rank("ann", Ranking(comparison_id=first, verdict="ranked", ranks=(2, 1, 0), tags=("x",), comment="=1"))
     box.votes.rank("bob", Ranking(comparison_id=first, verdict="all_bad"))
-    box.votes.rank("bob", Ranking(comparison_id=second, verdict="ranked", ranks=(1, 1)))
+    box.votes.rank("bob", Ranking(comparison_id=second, verdict="ranked", ranks=(1, 1)), by_place=True)
     box.reveal(second)
     seated = export_rows(box.votes.votes(), "ranked")[0]["turns"][0]
     box.votes.rate("ann", Rating(turn_id=seated, thumb=True))
@@ -274,6 +275,17 @@ def test_a_ranking_that_leaves_out_an_answer_which_has_finished_here_is_refused(
     wrong = {**row, "vote": "wrong", "voter": "else", "finished": [True, True, False], "ranks": [1, 2, 0]}
     (refused,) = admit(other.database, [row, wrong], "ranked").refused
     assert refused == f"row 2: answer '{row['turns'][2]}' is here already, and has finished"
+
+
+@pytest.mark.parametrize("change", [dict, swapped])
+def test_a_ranking_of_a_comparison_that_has_not_told_its_names_here_is_refused(box, change):
+    """Otherwise the table, which shows it by place, would tell who stands where; or the refusal would."""
+    comparison = box.comparison(["a", "b"], blind=True, shown=(1, 0))
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2)), by_place=True)
+    (row,) = export_rows([replace(case, is_hidden=False) for case in box.votes.votes()], "ranked")
+    (refused,) = admit(box.store.database, [{**change(row), "vote": "else"}], "ranked").refused
+    assert refused == f"row 1: comparison '{comparison}' has not told its names here yet"
+    assert len(box.votes.votes()) == 1
 
 
 @pytest.mark.parametrize(
