@@ -134,6 +134,7 @@ def vote_object(vote: Vote) -> Json:
         "superseded_at": vote.superseded_at.isoformat() if vote.superseded_at else None,
         "was_blind": vote.was_blind,
         **vote.ballot.model_dump(mode="json"),
+        **({"by_place": vote.by_place} if isinstance(vote.ballot, Ranking) else {}),
     }
 
 

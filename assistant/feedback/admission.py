@@ -23,7 +23,7 @@ from assistant.database.tables.votes import votes
 from assistant.errors import DataError, InvalidRequest, StoreUnavailable
 from assistant.feedback.arena import ranked_list, vote_id
 from assistant.feedback.ballots import IMPORTED, Ranking, Rating
-from assistant.feedback.cases import vote_of
+from assistant.feedback.cases import HIDDEN, vote_of
 from assistant.feedback.formats import FORMATS, Format, Row
 from assistant.feedback.row_reader import Answer, check_id, check_whole, ranked_answers, ranking, rated_answer, rating
 from assistant.feedback.votes import check_ranks
@@ -149,14 +149,19 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
         if len(prompt) > 2 or (len(prompt) == 2 and prompt[0].role != "system"):
             raise InvalidRequest("the prompt of a ranking is a question, with at most a system prompt before it")
         check_ranks(ballot, ["finished" if answer.is_finished else "failed" for answer in answers])
-    there = _texts(connection, [answer.turn_id for answer in answers])
+    there = _told(connection, [answer.turn_id for answer in answers])
     for answer in answers:
         if len(answer.mode) > 128 or len(answer.adapter) > 255:
             raise InvalidRequest(
                 f"mode {answer.mode!r} or adapter {answer.adapter!r} is too long; allowed: 128 and 255"
             )
-        if there.get(answer.turn_id, answer.text) != answer.text:
+        text, is_finished = there.get(answer.turn_id, (answer.text, answer.is_finished))
+        if text != answer.text:
             raise InvalidRequest(f"answer {answer.turn_id!r} is here already, in other words")
+        if is_finished != answer.is_finished:
+            raise InvalidRequest(
+                f"answer {answer.turn_id!r} is here already, and has {'' if is_finished else 'not '}finished"
+            )
     for answer in answers:
         if answer.turn_id not in there:
             _add_turn(connection, answer, prompt, when)
@@ -172,9 +177,10 @@ def _admit(connection: Connection, row: Row, format: Format) -> None:
     _add_vote(connection, row, ballot, when)
 
 
-def _texts(connection: Connection, turn_ids: Sequence[str]) -> dict[str, str]:
-    found = connection.execute(select(turns.c.id, turns.c.parts).where(turns.c.id.in_(turn_ids)))
-    return {row.id: "\n\n".join(part["text"] for part in row.parts or ()) for row in found}
+def _told(connection: Connection, turn_ids: Sequence[str]) -> dict[str, tuple[str, bool]]:
+    """Of each answer that is here its text, and whether it has finished."""
+    found = connection.execute(select(turns.c.id, turns.c.parts, turns.c.state).where(turns.c.id.in_(turn_ids)))
+    return {row.id: ("\n\n".join(part["text"] for part in row.parts or ()), row.state == "finished") for row in found}
 
 
 def _part(answer: Answer, prompt: tuple[Message, ...]) -> Part:
@@ -220,8 +226,23 @@ def _seat(
     when: datetime,
     was_blind: bool,
 ) -> None:
-    """The comparison with its columns, where it is not there yet. Its names are told: the file names them."""
-    if connection.execute(select(comparisons.c.id).where(comparisons.c.id == comparison_id)).one_or_none():
+    """The comparison with its columns, where it is not there yet. Its names are told: the file names them.
+
+    Raises:
+        InvalidRequest: it is there with other answers, or in another order, or has not told its names; or an answer is
+            in another comparison.
+    """
+    known = connection.execute(select(HIDDEN).where(comparisons.c.id == comparison_id)).one_or_none()
+    if known is not None:
+        if known.hidden:
+            # Ranks by position, shown by place, would tell which column stands where, and so would a refusal below.
+            raise InvalidRequest(f"comparison {comparison_id!r} has not told its names here yet")
+        # Ranks are by position: on other columns they would be those of other answers, or of none.
+        there = select(columns.c.turn_id).where(columns.c.comparison_id == comparison_id).order_by(columns.c.position)
+        if connection.scalars(there).all() != [answer.turn_id for answer in answers]:
+            raise InvalidRequest(
+                f"turns do not fit comparison {comparison_id!r} here; allowed: those of its columns, in their order"
+            )
         return
     # A rating may have come in before the ranking: then its answer sits alone so far, and nobody has ranked it there.
     seated = select(columns.c.comparison_id).where(columns.c.turn_id.in_([answer.turn_id for answer in answers]))
@@ -244,7 +265,8 @@ def _seat(
             finished_at=when,
             state="finished",
             question=prompt[-1].content,
-            request={"system": prompt[0].content} if len(prompt) > 1 else {},
+            # Before the question of a rating there may stand worked examples; they are no part of the comparison.
+            request={"system": prompt[0].content} if prompt[0].role == "system" else {},
             blind=was_blind,
             revealed_at=when,
         )

@@ -61,7 +61,10 @@ class Rating(Frozen):
 
 @dataclass(frozen=True)
 class Vote:
-    """`superseded_at` is set once the voter has changed their mind. `was_blind`: the names were hidden then."""
+    """`superseded_at` is set once the voter has changed their mind. `was_blind`: the names were hidden then.
+
+    `by_place`: the ranks are those of the places from the left, as its voter gave them and may know them.
+    """
 
     id: str
     voter: str
@@ -69,6 +72,7 @@ class Vote:
     superseded_at: datetime | None
     was_blind: bool
     ballot: Ranking | Rating
+    by_place: bool = False
 
     @property
     def subject_id(self) -> str:

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from assistant.errors import InvalidRequest
 from assistant.feedback.ballots import Answer, Case, Ranking
 from assistant.feedback.rows import contestant
+from assistant.messages import BASE
 
 By = Literal["contestant", "mode", "adapter"]
 
@@ -22,13 +23,28 @@ SKIPPED = "skipped"
 SAME = "both answers are of one contestant"
 
 FAMILIES = (
-    *("smollm", "hugging ?face", "chatgpt", "gpt-?[0-9]+", "openai", "claude", "anthropic", "llama", "meta ai"),
-    *("mistral", "gemini", "gemma", "deepmind", "qwen", "alibaba", "deepseek", "phi-?[0-9]+", "vicuna"),
+    *("smollm", "hugging ?face", "chatgpt", "gpt-?[0-9]+", "openai", "anthropic", "llama", "meta ai", "mistral"),
+    *("gemini", "gemma", "deepmind", "qwen", "alibaba", "deepseek", "phi-?[0-9]+", "vicuna"),
+    # Not Claude Shannon.
+    "claude(?! (?-i:[A-Z]))",
 )
 """Names by which language models call themselves or their makers, as patterns."""
 
-OWNS_UP = r"\b(?:i am|i'm|my name is|call me|(?:trained|created|developed|made|built) by)\b[^.!?\n]{0,60}?\b(?:%s)\b"
-ADAPTER = r"\b%s[ -](?:adapter|lora|model)\b"
+FAMILY = rf"(?:{'|'.join(FAMILIES)})[0-9]*\b"
+I_AM = r"\b(?:i am|i['’]m|my name is|call me)"
+A_MODEL = r"(?:i am|i['’]m|as) (?:an?|the) (?:[\w-]+ ){0,3}?(?:ai|assistant|bot|chatbot|llm|model|program|system)\b"
+MADE = r"(?:(?:trained|created|developed|made|built|powered) by|based on|called|named)"
+OWNS_UP = (
+    rf"{I_AM} (?:an? |the )?{FAMILY}",
+    rf"\b(?:{A_MODEL}[^.!?\n]{{0,60}}?|i was|i am|i['’]m) {MADE} (?:[^\s.!?,]+ ){{0,3}}?{FAMILY}",
+)
+"""What says of the speaker, and of nobody else, which model it is or whose."""
+
+CLAUSE_END = r"(?=\s*(?:$|[.,;:!?)\n]|(?:and|but|so)\b))"
+KIND = r"[ -](?:adapter|lora|model|expert|assistant)"
+CALLS_ITSELF = (rf"{I_AM} (?:the )?%s(?:{KIND})?{CLAUSE_END}", rf"\bas the %s{KIND}{CLAUSE_END}")
+ADAPTER = r"\b%s[ -](?:adapter|lora)\b"
+"""Of the base it tells nothing: whoever explains adapters speaks of theirs."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +115,10 @@ def _reason(ballot: Ranking, a: Answer, b: Answer, name: Callable[[Answer], str]
 def names_itself(answer: Answer) -> bool:
     """Whether the text tells who wrote it: "I am SmolLM", "the legal adapter".
 
-    A name alone tells nothing: adapters are called after ordinary words.
+    A name alone tells nothing: adapters are called after ordinary words, and answers may be about models.
     """
-    own = [re.escape(name) for name in answer.adapter.split("+") if name]
-    patterns = [OWNS_UP % "|".join((*FAMILIES, *own)), *(ADAPTER % name for name in own)]
+    patterns = list(OWNS_UP)
+    for name in filter(None, answer.adapter.split("+")):
+        forms = CALLS_ITSELF if name == BASE else (*CALLS_ITSELF, ADAPTER)
+        patterns += [form % re.escape(name) for form in forms]
     return any(re.search(pattern, answer.text, re.IGNORECASE) for pattern in patterns)

@@ -15,15 +15,17 @@ from assistant.feedback.ballots import Answer, Case, Ranking, Rating, Vote
 from assistant.feedback.filters import Filters
 from assistant.messages import Message, Part
 
-HIDDEN = (comparisons.c.blind & comparisons.c.revealed_at.is_(None)).label("hidden")
+IS_HIDDEN = comparisons.c.blind & comparisons.c.revealed_at.is_(None)
+HIDDEN = IS_HIDDEN.label("hidden")
 
 
 def read_cases(connection: Connection, filters: Filters) -> list[Case]:
     """The votes that count and fit, newest first. Ratings taken back are left out."""
     conditions = [votes.c.superseded_at.is_(None), *_conditions(filters)]
     query = select(votes).where(*conditions).order_by(votes.c.created_at.desc(), votes.c.id)
+    asked = (comparisons.c.question, comparisons.c.request.label("asked"), HIDDEN)
     compared = (
-        select(columns, comparisons.c.question, comparisons.c.request.label("asked"), HIDDEN, *_turn_fields())
+        select(columns, *asked, *_turn_fields())
         .select_from(
             columns.join(comparisons, comparisons.c.id == columns.c.comparison_id).outerjoin(
                 turns, turns.c.id == columns.c.turn_id
@@ -33,7 +35,7 @@ def read_cases(connection: Connection, filters: Filters) -> list[Case]:
         .order_by(columns.c.position)
     )
     rated = (
-        select(*_turn_fields(), columns.c.mode, columns.c.shown, columns.c.position.label("place"), HIDDEN)
+        select(*_turn_fields(), columns.c.mode, columns.c.shown, columns.c.position.label("place"), *asked)
         .select_from(
             turns.outerjoin(columns, columns.c.turn_id == turns.c.id).outerjoin(
                 comparisons, comparisons.c.id == columns.c.comparison_id
@@ -86,19 +88,26 @@ def _turn_fields() -> list[Any]:
 
 
 def _comparison_case(vote: Vote, rows: Sequence[Row[Any]]) -> Case:
-    system = rows[0].asked.get("system")
-    before = (Message(role="system", content=system),) if system else ()
-    prompt = (*before, Message(role="user", content=rows[0].question))
     answers = tuple(_answer(row, row.turn_id, row.mode, row.position, row.shown) for row in rows)
-    return Case(vote, prompt, answers, is_hidden=bool(rows[0].hidden))
+    return Case(vote, _compared_prompt(rows[0]), answers, is_hidden=bool(rows[0].hidden))
 
 
 def _turn_case(vote: Vote, row: Any) -> Case:
     answer = _answer(row, row.id, row.mode or "", row.place or 0, row.shown or 0)
     is_chat = row.kind == "chat"
+    if row.question is not None:
+        # As its ranking has it: the worked examples of a column are its contestant's, and would tell who that is.
+        return Case(vote, _compared_prompt(row), (answer,), is_chat, bool(row.hidden))
     messages = row.request["messages"] if is_chat else [{"role": "user", "content": row.user_text}]
     prompt = tuple(Message.model_validate(message) for message in messages)
-    return Case(vote, prompt, (answer,), is_chat, bool(row.hidden))
+    return Case(vote, prompt, (answer,), is_chat)
+
+
+def _compared_prompt(row: Row[Any]) -> tuple[Message, ...]:
+    """What every column of a comparison answers."""
+    system = row.asked.get("system")
+    before = (Message(role="system", content=system),) if system else ()
+    return (*before, Message(role="user", content=row.question))
 
 
 def _answer(row: Row[Any], turn_id: str, mode: str, position: int, shown: int) -> Answer:

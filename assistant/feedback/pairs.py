@@ -45,9 +45,11 @@ def pairs(cases: Iterable[Case]) -> list[Pair]:
     """Pairs from rankings and corrections, in the order of the newest votes.
 
     Every ranking counts the same, however many answers it orders: each of its pairs weighs 1 / their number. Ties,
-    failed answers and answers in the same words give no pair, nor do the verdicts "all_bad" and "skipped". Where a
-    voter judged the same two texts again, only the last judgement counts; what several voters say alike becomes one
-    pair with the sum of their weights. Voters who contradict each other leave two pairs.
+    failed answers and answers in the same words give no pair, nor do the verdicts "all_bad" and "skipped". Several
+    answers in the same words are one: what a ranking says twice of two texts is one pair, and none where it puts
+    either before the other. Where a voter judged the same two texts again, only the last judgement counts; what
+    several voters say alike becomes one pair with the sum of their weights. Voters who contradict each other leave
+    two pairs.
     """
     seen: set[tuple[str, tuple[Message, ...], frozenset[str]]] = set()
     merged: dict[tuple[tuple[Message, ...], str, str], Pair] = {}
@@ -114,13 +116,13 @@ def _pairs_of(case: Case) -> Iterator[Pair]:
     if ballot.verdict != "ranked":
         return
     finished = [answer for answer in case.answers if answer.is_finished]
-    ordered = [
-        (better, worse)
-        for better, worse in permutations(finished, 2)
-        if ballot.ranks[better.position] < ballot.ranks[worse.position] and better.text != worse.text
-    ]
-    for better, worse in ordered:
-        yield _ranked_pair(case, better, worse, 1 / len(ordered))
+    ordered: dict[tuple[str, str], tuple[Answer, Answer]] = {}
+    for better, worse in permutations(finished, 2):
+        if ballot.ranks[better.position] < ballot.ranks[worse.position] and better.text != worse.text:
+            ordered.setdefault((better.text, worse.text), (better, worse))
+    clear = [of for (better, worse), of in ordered.items() if (worse, better) not in ordered]
+    for better, worse in clear:
+        yield _ranked_pair(case, better, worse, 1 / len(clear))
 
 
 def _ranked_pair(case: Case, better: Answer, worse: Answer, weight: float) -> Pair:

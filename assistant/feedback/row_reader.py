@@ -50,6 +50,9 @@ def ranking(row: Row) -> Ranking:
         raise InvalidRequest(f"shown {row['shown']}; allowed: each place once, from 0")
     if len(set(row["turns"])) < len(row["turns"]):
         raise InvalidRequest(f"turns {row['turns']}; allowed: each once")
+    # What is no number at all is refused with the answer that has it.
+    if any(isinstance(count, int) and count < 0 for count in row["tokens"]):
+        raise InvalidRequest(f"tokens {row['tokens']}; allowed: 0 or more")
     return Ranking(
         comparison_id=check_id(row["comparison"]),
         verdict=row["verdict"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from assistant.database.tables.conversations import conversations, turns
 from assistant.database.tables.votes import votes
 from assistant.errors import InvalidRequest, NotFound
 from assistant.feedback.ballots import IMPORTED, SCALES, Case, Ranking, Rating, Tags, Vote
-from assistant.feedback.cases import read_cases, vote_of
+from assistant.feedback.cases import IS_HIDDEN, read_cases, vote_of
 from assistant.feedback.filters import Filters
 
 __all__ = ["SCALES", "Case", "Filters", "Ranking", "Rating", "Vote", "VoteStore"]
@@ -42,12 +43,13 @@ class VoteStore:
         """Keep a ranking. `key` is the caller's name for this request: sent again, it is not a second vote.
 
         With `by_place` the ranks given are those of the places on the screen, from the left, which is all that a
-        blind voter can know; they are kept by position all the same.
+        blind voter can know; they are kept by position all the same. While names are hidden no other ranks are taken,
+        and the vote is given back by place: position and place together would tell who stands where.
 
         Raises:
             NotFound: no such comparison.
             InvalidRequest: an answer is still being written, fewer than two have finished, the ranks do not fit the
-                columns, or `key` was used for another vote.
+                columns, they are by position while names are hidden, or `key` was used for another vote.
         """
         _check(owner, key)
         comparison = (
@@ -65,14 +67,19 @@ class VoteStore:
             row = connection.execute(comparison).one_or_none()
             if row is None:
                 raise NotFound(f"no comparison {ranking.comparison_id!r}")
-            seated = connection.execute(seats).all()
-            if by_place and len(ranking.ranks) == len(seated):
-                ranks = tuple(ranking.ranks[seat.shown] for seat in seated)
-                ranking = ranking.model_copy(update={"ranks": ranks})
+            seated, is_hidden = connection.execute(seats).all(), row.blind and row.revealed_at is None
+            if is_hidden and ranking.ranks and not by_place:
+                raise InvalidRequest("the names are not told yet; allowed: ranks of the places from the left, by_place")
+            # A refusal names a column, too: by place where the ranks are.
+            ordered = sorted(seated, key=lambda seat: seat.shown) if by_place else seated
             # A turn that never began is still to come, or the comparison ended before it.
             to_come = "running" if row.finished_at is None else "failed"
-            check_ranks(ranking, [seat.state or to_come for seat in seated])
-            return _cast(connection, owner, ranking, row.blind and row.revealed_at is None, key)
+            check_ranks(ranking, [seat.state or to_come for seat in ordered])
+            shown = [seat.shown for seat in seated]
+            if by_place and ranking.ranks:
+                ranking = ranking.model_copy(update={"ranks": tuple(ranking.ranks[place] for place in shown)})
+            vote = _cast(connection, owner, ranking, is_hidden, key)
+            return _by_place(vote, shown) if is_hidden else vote
 
     def rate(self, owner: str, rating: Rating, key: str | None = None) -> Vote:
         """Keep a rating; one that says nothing takes the earlier one back. `key` is as for `rank`.
@@ -162,9 +169,26 @@ class VoteStore:
             connection.execute(delete(votes).where(votes.c.voter == row.voter, _about(vote_of(row).ballot)))
 
     def export_own(self, owner: str) -> list[Vote]:
-        """Everything the voter has said, history included, oldest first. Raises InvalidRequest as `rank` does."""
+        """Everything the voter has said, history included, oldest first, by place where names are hidden.
+
+        Raises:
+            InvalidRequest: the id is that of no voter here.
+        """
         _check(owner)
-        return self._all(select(votes).where(votes.c.voter == owner).order_by(votes.c.created_at))
+        hidden = (
+            select(columns.c.comparison_id, columns.c.shown)
+            .join(comparisons, comparisons.c.id == columns.c.comparison_id)
+            .where(IS_HIDDEN, comparisons.c.id.in_(select(votes.c.comparison_id).where(votes.c.voter == owner)))
+            .order_by(columns.c.position)
+        )
+        mine = select(votes).where(votes.c.voter == owner).order_by(votes.c.created_at)
+        shown: dict[str, list[int]] = defaultdict(list)
+        with self.database.reading() as connection:
+            said = [vote_of(row) for row in connection.execute(mine)]
+            # After the votes: names may be told between the two, but are never hidden again.
+            for row in connection.execute(hidden):
+                shown[row.comparison_id].append(row.shown)
+        return [_by_place(vote, shown.get(vote.subject_id, ())) for vote in said]
 
     def delete_own(self, owner: str) -> int:
         """Delete everything the voter has said, history included; returns how many votes that were.
@@ -243,6 +267,14 @@ def _cast(connection: Connection, owner: str, ballot: Ranking | Rating, was_blin
         )
     )
     return vote
+
+
+def _by_place(vote: Vote, shown: Sequence[int]) -> Vote:
+    """The vote with its ranks from the left; `shown` is the place of each column."""
+    if not shown or not isinstance(vote.ballot, Ranking):
+        return vote
+    ranks = tuple(rank for _, rank in sorted(zip(shown, vote.ballot.ranks, strict=False)))
+    return replace(vote, ballot=vote.ballot.model_copy(update={"ranks": ranks}), by_place=True)
 
 
 def _about(ballot: Ranking | Rating) -> Any:

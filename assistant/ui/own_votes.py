@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from assistant.errors import SwapboardError
-from assistant.feedback.ballots import Vote
+from assistant.feedback.ballots import Ranking, Vote
 from assistant.feedback.votes import VoteStore
 from assistant.ui.history import SAVE_FILE, Updates
 from assistant.ui.toast import inform, tell
@@ -101,6 +101,7 @@ def as_record(vote: Vote) -> dict[str, Any]:
         "superseded_at": vote.superseded_at.isoformat() if vote.superseded_at else None,
         "was_blind": vote.was_blind,
         **vote.ballot.model_dump(mode="json"),
+        **({"by_place": vote.by_place} if isinstance(vote.ballot, Ranking) else {}),
     }
 
 

@@ -66,10 +66,10 @@ def said(case: Case, ballot: Ranking | Rating | None = None) -> str:
 def _order(case: Case, ballot: Ranking) -> str:
     if ballot.verdict != "ranked":
         return {"all_bad": "all are bad", "skipped": "skipped"}[ballot.verdict]
+    # From the left: in the order of the contestants a tie would tell who stands where before the names are told.
+    answers = sorted(case.answers, key=lambda answer: answer.shown)
     groups = [
-        " = ".join(
-            answerer(answer, case.is_hidden) for answer in case.answers if ballot.ranks[answer.position] == number
-        )
+        " = ".join(answerer(answer, case.is_hidden) for answer in answers if ballot.ranks[answer.position] == number)
         for number in sorted({rank for rank in ballot.ranks if rank})
     ]
     return f'<span class="sb-order">{" &gt; ".join(groups)}</span>'

@@ -58,13 +58,17 @@ def test_every_endpoint_is_in_the_manual():
 
 async def test_a_ranking_is_cast_changed_and_shown_with_its_history(client):
     comparison = client.box.comparison(["a", "b", "c"], blind=True, shown=(1, 2, 0))
-    first = await client.post("/v1/votes", json=ranked(comparison, 1, 2, 2, tags=["x"]), headers=ANN)
-    assert first.status_code == 201
+    first = ranked(comparison, 2, 1, 2, by_place=True, tags=["x"])
+    assert (await client.post("/v1/votes", json=first, headers=ANN)).status_code == 201
     # From the left stand c, a, b.
     second = (await client.post("/v1/votes", json=ranked(comparison, 3, 1, 2, by_place=True), headers=ANN)).json()
-    assert second["ranks"] == [1, 2, 3] and second["was_blind"] and second["kind"] == "ranking"
+    assert (second["ranks"], second["by_place"]) == ([3, 1, 2], True), "no more is known before the names are told"
+    assert second["was_blind"] and second["kind"] == "ranking"
     told = (await client.get("/v1/votes", headers=ANN)).json()
-    assert [one["ranks"] for one in told["data"]] == [[1, 2, 2], [1, 2, 3]]
+    assert [(one["ranks"], one["by_place"]) for one in told["data"]] == [([2, 1, 2], True), ([3, 1, 2], True)]
+    client.box.reveal(comparison)
+    told = (await client.get("/v1/votes", headers=ANN)).json()
+    assert [(one["ranks"], one["by_place"]) for one in told["data"]] == [([1, 2, 2], False), ([1, 2, 3], False)]
     assert [one["superseded_at"] is None for one in told["data"]] == [False, True]
     assert (await client.get("/v1/votes", headers=BOB)).json()["data"] == []
 
@@ -141,7 +145,9 @@ async def test_of_who_voted_a_name_is_kept_and_never_an_address(client):
 @pytest.mark.parametrize("format", FORMATS)
 async def test_a_vote_tells_no_names_before_the_comparison_does(client, format):
     comparison = client.box.comparison(["a", "b", "c"], blind=True)
-    await client.post("/v1/votes", json=ranked(comparison, 1, 2, 3), headers=ANN)
+    refused = await client.post("/v1/votes", json=ranked(comparison, 1, 2, 3), headers=ANN)
+    assert refused.status_code == 400 and "the names are not told yet" in refused.json()["error"]["message"]
+    await client.post("/v1/votes", json=ranked(comparison, 1, 2, 3, by_place=True), headers=ANN)
     with client.box.store.database.reading() as connection:
         turn, *_ = connection.scalars(select(columns.c.turn_id).where(columns.c.comparison_id == comparison))
     await client.post("/v1/votes", json={"turn_id": turn, "thumb": True, "correction": "d"}, headers=ANN)

@@ -26,10 +26,18 @@ class BallotBox:
         self.store = store
         self.votes = VoteStore(store.database)
 
-    def turn(self, text: str, answer: str | None, adapter: str = "base", owner: str | None = None, **fields) -> str:
+    def turn(
+        self,
+        text: str,
+        answer: str | None,
+        adapter: str = "base",
+        owner: str | None = None,
+        before: Sequence[Message] = (),
+        **fields,
+    ) -> str:
         """One turn; an `answer` of None leaves it unfinished, "" makes it fail. With an owner, in a conversation."""
         conversation = self.store.create_conversation(owner).id if owner else None
-        messages = (Message(role="user", content=text),)
+        messages = (*before, Message(role="user", content=text))
         turn_id = uuid.uuid4().hex
         asked = ChatRequest(messages=messages, adapter=adapter, conversation_id=conversation, turn_id=turn_id, **fields)
         self.store.begin_turn(asked, DIGEST)
@@ -48,8 +56,12 @@ class BallotBox:
         shown: Sequence[int] | None = None,
         system: str | None = None,
         adapters: Sequence[str] = ADAPTERS,
+        examples: Sequence[tuple[str, str]] = (),
     ) -> str:
-        """One comparison of these answers; the contestants are MODES and `adapters`, as far as needed."""
+        """One comparison of these answers; the contestants are MODES and `adapters`, as far as needed.
+
+        `examples` are a question and its answer each, which the few-shot contestant is shown.
+        """
         comparison_id, now = uuid.uuid4().hex, datetime.now(UTC)
         with self.store.database.writing() as connection:
             connection.execute(
@@ -65,8 +77,15 @@ class BallotBox:
                     blind=blind,
                 )
             )
+        first = [Message(role="system", content=system)] if system else []
+        shots = [
+            Message(role=role, content=text)
+            for example in examples
+            for role, text in zip(("user", "assistant"), example, strict=True)
+        ]
         for position, answer in enumerate(answers):
-            turn_id = self.turn(question, answer, adapters[position])
+            before = first + shots if MODES[position] == "few-shot" else first
+            turn_id = self.turn(question, answer, adapters[position], before=before)
             with self.store.database.writing() as connection:
                 connection.execute(
                     insert(columns).values(

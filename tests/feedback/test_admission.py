@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ from assistant.feedback.ballots import IMPORTED
 from assistant.feedback.export import export_rows, write_file
 from assistant.feedback.formats import FILE_TYPES, FORMATS
 from assistant.feedback.importing import read_file
+from assistant.feedback.leaderboard import leaderboard
 from assistant.feedback.store import Store
 from assistant.feedback.votes import Ranking, Rating, VoteStore
 from assistant.messages import CompletionRequest
 from tests.feedback.ballot_box import DIGEST, BallotBox, part
+
+COLUMNS = ("responses", "ranks", "modes", "adapters", "turns", "finished", "shown", "tokens")
+"""What a ranked list tells of each of its columns."""
 
 
 def filled(box: BallotBox) -> dict[str, list[dict]]:
@@ -26,7 +31,7 @@ def filled(box: BallotBox) -> dict[str, list[dict]]:
     second = box.comparison(["a", "b"], question="Which?", blind=True)
     box.votes.rank("ann", Ranking(comparison_id=first, verdict="ranked", ranks=(2, 1, 0), tags=("x",), comment="=1"))
     box.votes.rank("bob", Ranking(comparison_id=first, verdict="all_bad"))
-    box.votes.rank("bob", Ranking(comparison_id=second, verdict="ranked", ranks=(1, 1)))
+    box.votes.rank("bob", Ranking(comparison_id=second, verdict="ranked", ranks=(1, 1)), by_place=True)
     box.reveal(second)
     seated = export_rows(box.votes.votes(), "ranked")[0]["turns"][0]
     box.votes.rate("ann", Rating(turn_id=seated, thumb=True))
@@ -53,6 +58,27 @@ def test_what_comes_in_and_goes_out_again_is_the_same(box, other, order):
     for format in order:
         assert export_rows(other.votes(), format) == rows[format]
         assert admit(other.database, rows[format], format) == Admitted(0, len(rows[format]), ())
+
+
+@pytest.mark.parametrize("order", [("ranked", "ratings"), ("ratings", "ranked")])
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_a_rated_answer_that_was_shown_examples_comes_back_with_its_ranking(box, any_box, order, system):
+    comparison = box.comparison([*"abcde"], system=system, examples=[("2 + 2?", "4")])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(2, 2, 2, 2, 1)))
+    few_shot = box.votes.votes()[0].answers[4].turn_id
+    box.votes.rate("ann", Rating(turn_id=few_shot, thumb=True))
+    rows = {format: export_rows(box.votes.votes(), format) for format in FORMATS}
+    for format in order:
+        assert admit(any_box.store.database, rows[format], format) == Admitted(1, 0, ())
+    assert {format: export_rows(any_box.votes.votes(), format) for format in FORMATS} == rows
+
+
+def test_of_a_rated_column_from_a_file_the_examples_before_its_question_are_left_out(box, other):
+    box.votes.rate("ann", Rating(turn_id=box.turn("3 + 3?", "6"), thumb=True))
+    (row,) = export_rows(box.votes.votes(), "ratings")
+    shown = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}, *row["prompt"]]
+    assert admit(other.database, [{**row, "mode": "few-shot", "prompt": shown}], "ratings").added == 1
+    assert export_rows(other.votes(), "ratings") == [{**row, "mode": "few-shot"}]
 
 
 @pytest.mark.parametrize("file_type", FILE_TYPES)
@@ -149,6 +175,7 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         {**rows[0], "vote": "f", "tstamp": 1e300},
         {**rows[0], "vote": "h", "tstamp": 253e9},
         {**rows[0], "vote": "i", "tstamp": -60e9},
+        {**rows[0], "vote": "j", "tokens": [-1_000_000, 1_000_000]},
     ]
     done = admit(other.database, [*wrong, *rows, {**rows[0], "vote": "g", "responses": ["a", "else"]}], "ranked")
     assert done.added == len(rows) and done.known == 0
@@ -161,6 +188,7 @@ def test_a_wrong_row_is_refused_with_its_reason_and_the_others_come_in(box, othe
         "no moment",
         "9987",
         "from 1970",
+        "tokens [-1000000, 1000000]; allowed: 0 or more",
         "in other words",
     ]
     for reason, told in zip(done.refused, reasons, strict=True):
@@ -209,6 +237,55 @@ def test_a_ranking_that_seats_an_answer_of_another_one_is_refused_and_deletes_no
     (refused,) = admit(other.database, [second], "ranked").refused
     assert refused == "row 1: an answer is in another comparison here"
     assert export_rows(other.votes(), "ranked") == [first]
+
+
+def swapped(row: dict) -> dict:
+    return {**row, "turns": row["turns"][::-1], "responses": row["responses"][::-1]}
+
+
+def shorter(row: dict) -> dict:
+    return {name: value[:2] if name in COLUMNS else value for name, value in row.items()}
+
+
+def longer(row: dict) -> dict:
+    more = zip(COLUMNS, ("d", 1, "tuned", "mood", "fourth", True, 3, 0), strict=True)
+    return {**row, **{name: [*row[name], value] for name, value in more}}
+
+
+@pytest.mark.parametrize("change", [swapped, shorter, longer])
+def test_a_ranking_of_other_columns_than_its_comparison_has_here_is_refused_alone(box, any_box, change):
+    """Its ranks would be those of other answers, or of none, and then nothing could be shown of any vote."""
+    comparison = box.comparison(["a", "b", "c"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 1, 2)))
+    (row,) = export_rows(box.votes.votes(), "ranked")
+    wrong = {**change(row), "vote": "wrong", "voter": "else"}
+    assert admit(any_box.store.database, [row, wrong, {**row, "vote": "bob"}], "ranked") == Admitted(
+        2,
+        0,
+        (f"row 2: turns do not fit comparison '{comparison}' here; allowed: those of its columns, in their order",),
+    )
+    assert leaderboard(any_box.votes.votes(), samples=20).battles == 3
+
+
+def test_a_ranking_that_leaves_out_an_answer_which_has_finished_here_is_refused(box, other):
+    """Its rank of 0 would be the best of all."""
+    comparison = box.comparison(["a", "b", "c"])
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2, 3)))
+    (row,) = export_rows(box.votes.votes(), "ranked")
+    wrong = {**row, "vote": "wrong", "voter": "else", "finished": [True, True, False], "ranks": [1, 2, 0]}
+    (refused,) = admit(other.database, [row, wrong], "ranked").refused
+    assert refused == f"row 2: answer '{row['turns'][2]}' is here already, and has finished"
+
+
+@pytest.mark.parametrize("change", [dict, swapped])
+def test_a_ranking_of_a_comparison_that_has_not_told_its_names_here_is_refused(box, change):
+    """Otherwise the table, which shows it by place, would tell who stands where; or the refusal would."""
+    comparison = box.comparison(["a", "b"], blind=True, shown=(1, 0))
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2)), by_place=True)
+    (row,) = export_rows([replace(case, is_hidden=False) for case in box.votes.votes()], "ranked")
+    (refused,) = admit(box.store.database, [{**change(row), "vote": "else"}], "ranked").refused
+    assert refused == f"row 1: comparison '{comparison}' has not told its names here yet"
+    assert len(box.votes.votes()) == 1
 
 
 @pytest.mark.parametrize(

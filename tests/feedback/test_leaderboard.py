@@ -204,8 +204,38 @@ def test_a_battle_begins_with_the_answer_further_left():
         ("The mood of the review is positive.", False),
         ("OpenAI was founded in 2015.", False),
         ("I am happy. Llamas live in Peru.", False),
+        ("I'm SmolLM2-135M", True),
+        ("I’m Claude, made by Anthropic.", True),
+        ("As an AI language model developed by OpenAI, I cannot say.", True),
+        ("I am a helpful assistant called Qwen and I like tea.", True),
+        ("I am a large language model, trained by Google DeepMind.", True),
+        ("ChatGPT is a language model developed by OpenAI.", False),
+        ("As an example, GPT-4 was made by OpenAI.", False),
+        ("It was developed by Claude Shannon's colleagues.", False),
+        ("I am fond of circuits developed by Claude Shannon.", False),
+        ("I am reading about Llama and Mistral.", False),
     ],
 )
 def test_an_answer_that_tells_who_wrote_it_is_recognised(text, leaks):
     answer = case(["x", "y", text], ranks=(1, 2, 3)).answers[2]
     assert answer.adapter == "mood" and names_itself(answer) is leaks
+
+
+@pytest.mark.parametrize(
+    ("adapter", "text", "leaks"),
+    [
+        ("medical", "I am not a medical professional, but rest helps.", False),
+        ("medical", "I'm a student of the medical model of disability.", False),
+        ("medical", "I am the medical model, and rest helps.", True),
+        ("legal", "I'm sorry, I cannot give legal advice.", False),
+        ("legal", "Call me Legal!", True),
+        ("legal", "As the legal model: yes.", True),
+        ("legal", "The answer of the legal adapter is yes.", True),
+        ("legal+medical", "The medical LoRA answers this.", True),
+        ("base", "SmolLM2 is a base model that continues text; a LoRA needs its base adapter.", False),
+        ("base", "I am the base model.", True),
+    ],
+)
+def test_an_adapter_tells_its_name_only_where_it_calls_itself_so(adapter, text, leaks):
+    answer = case([text, "y"], (1, 2), adapters=(adapter, "base")).answers[0]
+    assert names_itself(answer) is leaks

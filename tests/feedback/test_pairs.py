@@ -39,6 +39,19 @@ def test_failed_answers_and_the_same_words_give_no_pair():
     assert pairs([case(["a", "a"], ranks=(1, 2))]) == []
 
 
+@pytest.mark.parametrize(
+    ("answers", "ranks", "told"),
+    [
+        (["a", "a", "b"], (1, 1, 2), [("a", "b", 1.0)]),
+        (["a", "b", "a", "c"], (1, 2, 1, 2), [("a", "b", 0.5), ("a", "c", 0.5)]),
+        (["a", "b", "a"], (1, 2, 3), []),
+        (["a", "b", "a", "c"], (1, 2, 3, 4), [("a", "c", 0.5), ("b", "c", 0.5)]),
+    ],
+)
+def test_answers_in_the_same_words_are_one_and_what_contradicts_itself_is_no_pair(answers, ranks, told):
+    assert triples([case(answers, ranks)]) == told
+
+
 @pytest.mark.parametrize("verdict", ["all_bad", "skipped"])
 def test_verdicts_without_an_order_give_no_pair(verdict):
     assert pairs([case(["a", "b"], verdict=verdict)]) == []

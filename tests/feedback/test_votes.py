@@ -22,13 +22,14 @@ def ranked(comparison: str, *ranks: int, **fields) -> Ranking:
 
 def test_a_ranking_is_kept_whole_with_the_answers_it_is_about(any_box):
     comparison = any_box.comparison(["cold is not", "a form of energy", "warmth"], blind=True, shown=(2, 0, 1))
-    ranking = ranked(comparison, 3, 1, 1, comment="the 'b' is best", tags=("physics", "short", "physics"))
+    said = {"comment": "the 'b' is best", "tags": ("physics", "short", "physics")}
     before = datetime.now(UTC)
-    vote = any_box.votes.rank("ann", ranking)
+    # From the left stand columns 1, 2 and 0.
+    vote = any_box.votes.rank("ann", ranked(comparison, 1, 1, 3, **said), by_place=True)
 
-    assert VoteStore(any_box.store.database).ranking("ann", comparison) == ranking
+    assert VoteStore(any_box.store.database).ranking("ann", comparison) == ranked(comparison, 3, 1, 1, **said)
     (case,) = any_box.votes.votes()
-    assert case.vote == vote and before <= case.vote.created_at <= datetime.now(UTC)
+    assert case.vote.id == vote.id and before <= case.vote.created_at <= datetime.now(UTC)
     assert vote.ballot.tags == ("physics", "short") and vote.was_blind
     assert case.prompt == (Message(role="user", content="What is heat?"),)
     assert [(a.position, a.shown, a.mode, a.adapter) for a in case.answers] == [
@@ -59,7 +60,7 @@ def test_a_rating_is_kept_whole_and_taken_back_by_an_empty_one(any_box):
 
 def test_a_change_of_mind_replaces_the_vote_and_keeps_its_history(any_box):
     comparison = any_box.comparison(["a", "b"], blind=True)
-    first = any_box.votes.rank("ann", ranked(comparison, 1, 2))
+    first = any_box.votes.rank("ann", ranked(comparison, 1, 2), by_place=True)
     any_box.reveal(comparison)
     second = any_box.votes.rank("ann", ranked(comparison, 2, 1))
     assert (first.was_blind, second.was_blind) == (True, False)
@@ -131,13 +132,38 @@ def test_a_failed_answer_stays_out_of_the_ranking_of_the_others(box):
     assert [answer.is_finished for answer in case.answers] == [True, False, True]
 
 
-def test_a_blind_voter_ranks_places_and_the_positions_are_kept(box):
-    comparison = box.comparison(["a", "b", "c"], blind=True, shown=(2, 0, 1))
+def test_a_blind_voter_ranks_places_and_the_positions_are_kept(any_box):
+    """Until the names are told the voter is told places, too: with the positions they would know who stands where."""
+    box, comparison = any_box, any_box.comparison(["a", "b", "c"], blind=True, shown=(2, 0, 1))
     # From the left stand b, c, a.
-    vote = box.votes.rank("ann", ranked(comparison, 1, 2, 3), by_place=True)
-    assert vote.ballot.ranks == (3, 1, 2)
-    assert box.votes.rank("ann", ranked(comparison, 1, 2, 3), key="k", by_place=True).ballot.ranks == (3, 1, 2)
-    assert box.votes.rank("ann", ranked(comparison, 1, 2, 3), key="k", by_place=True).ballot.ranks == (3, 1, 2)
+    cast = [box.votes.rank("ann", ranked(comparison, 1, 2, 3), key=key, by_place=True) for key in (None, "k", "k")]
+    cast.append(box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="skipped")))
+    assert box.votes.rank("bob", ranked(box.comparison(["a", "b"]), 2, 1)).ballot.ranks == (2, 1)
+    rating = box.votes.rate("ann", Rating(turn_id=box.turn("x", "y"), thumb=True))
+    assert [vote.ballot.ranks for vote in cast] == [(1, 2, 3)] * 3 + [()] and all(vote.by_place for vote in cast)
+    told = box.votes.export_own("ann")
+    assert [vote.ballot.ranks for vote in told[:-1]] == [(1, 2, 3), (1, 2, 3), ()] and told[-1] == rating
+    assert [vote.ballot.ranks for vote in box.votes.history("ann", comparison)] == [(3, 1, 2), (3, 1, 2), ()]
+    box.reveal(comparison)
+    told = box.votes.export_own("ann")
+    assert [vote.ballot.ranks for vote in told[:-1]] == [(3, 1, 2), (3, 1, 2), ()]
+    assert not any(vote.by_place for vote in told)
+    again = box.votes.rank("ann", ranked(comparison, 1, 2, 3), key="k", by_place=True)
+    assert again.ballot.ranks == (3, 1, 2) and not again.by_place
+
+
+@pytest.mark.parametrize(
+    ("ranks", "by_place", "says"),
+    [
+        ((1, 2, 3, 0), False, "the names are not told yet; allowed: ranks of the places from the left, by_place"),
+        ((9, 1, 1, 0), True, "rank 9 of column 0; allowed: 1 to 4"),
+        ((1, 2, 3, 4), True, "column 3 has no finished answer; its rank must be 0, not 4"),
+    ],
+)
+def test_no_refusal_of_a_blind_vote_tells_who_stands_where(box, ranks, by_place, says):
+    comparison = box.comparison(["", "b", "c", "d"], blind=True, shown=(3, 2, 1, 0))
+    with pytest.raises(InvalidRequest, match=says):
+        box.votes.rank("ann", ranked(comparison, *ranks), by_place=by_place)
 
 
 @pytest.mark.parametrize("verdict", ["all_bad", "skipped"])
@@ -163,7 +189,7 @@ def test_only_finished_answers_of_ones_own_can_be_rated(box):
 
 def test_an_answer_of_a_blind_comparison_is_rated_blind(box):
     comparison = box.comparison(["a", "b"], blind=True)
-    box.votes.rank("ann", ranked(comparison, 1, 2))
+    box.votes.rank("ann", ranked(comparison, 1, 2), by_place=True)
     turn = box.votes.votes()[0].answers[0].turn_id
     assert box.votes.rate("ann", Rating(turn_id=turn, thumb=True)).was_blind
     box.reveal(comparison)
@@ -194,7 +220,8 @@ def test_voters_and_keys_without_a_name_are_refused(box):
 
 def test_votes_are_found_by_what_is_asked_of_them(any_box):
     box = any_box
-    first = box.votes.rank("ann", ranked(box.comparison(["a", "b"], blind=True), 1, 2, tags=("odd", "x")))
+    blind = ranked(box.comparison(["a", "b"], blind=True), 1, 2, tags=("odd", "x"))
+    first = box.votes.rank("ann", blind, by_place=True)
     second = box.votes.rank("bob", ranked(box.comparison(["Zürich", "b", "c"], "Where?"), 1, 2, 3, comment="hm"))
     third = box.votes.rate("ann", Rating(turn_id=box.turn("x", "y", "sums"), correction="seven"))
 
@@ -229,6 +256,19 @@ def test_the_system_message_is_part_of_the_prompt_and_raw_text_is_no_conversatio
     box.store.finish_turn(raw, [part("a time", "base")])
     box.votes.rate("ann", Rating(turn_id=raw, thumb=True))
     assert not box.votes.votes(Filters(kind="rating"))[0].is_chat
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_the_rating_of_a_column_is_about_the_prompt_that_its_ranking_is_about(any_box, system):
+    """The worked examples of a few-shot column are no part of it: they would tell which column that is."""
+    examples = [("2 + 2?", "4"), ("3 + 3?", "6")]
+    comparison = any_box.comparison([*"abcde"], blind=True, system=system, examples=examples)
+    any_box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="all_bad"))
+    (ranking,) = any_box.votes.votes()
+    for answer in ranking.answers:
+        any_box.votes.rate("ann", Rating(turn_id=answer.turn_id, thumb=True))
+    ratings = any_box.votes.votes(Filters(kind="rating"))
+    assert len(ratings) == 5 and all(case.prompt == ranking.prompt and case.is_hidden for case in ratings)
 
 
 def test_tags_can_be_edited_and_a_vote_deleted_with_its_history(any_box):

@@ -151,7 +151,9 @@ async def test_a_blind_comparison_tells_nothing_but_the_texts_until_the_vote(ser
     ranking = Ranking(comparison_id=started.id, verdict="ranked", ranks=ranks)
     vote = VoteStore(service.store.database).rank("ann", ranking, by_place=True)
     revealed = comparator.store.reveal(started.id, "ann")
-    assert vote.was_blind and vote.ballot.ranks == (2, 2, 1), "kept by contestant, not by place"
+    assert vote.was_blind and vote.ballot.ranks == ranks
+    (kept,) = VoteStore(service.store.database).export_own("ann")
+    assert kept.ballot.ranks == (2, 2, 1), "kept by contestant, not by place"
     assert {(c.position, c.mode, c.adapter) for c in revealed.columns} == {
         (0, "rag", "base"),
         (1, "tuned", "qa"),

@@ -82,6 +82,11 @@ def test_names_are_hidden_where_the_comparison_has_not_told_them():
     assert not any(name in made for name in ("Prompt only", "RAG", "tokens"))
 
 
+def test_before_the_names_are_told_a_tie_stands_from_the_left():
+    hidden = replace(case(["a", "b", "c"], (1, 2, 1), shown=(2, 1, 0)), is_hidden=True)
+    assert "Answer A = Answer C &gt; Answer B" in view.said(hidden)
+
+
 def test_a_voter_is_you_or_a_pseudonym_and_never_the_id():
     mine = case(["a", "b"], (1, 2), voter="the-secret-id")
     mine = replace(mine, vote=replace(mine.vote, id="v"))
@@ -305,3 +310,10 @@ def test_ones_own_record_holds_everything_but_the_id(box):
     vote = box.votes.rate("the-secret-id", Rating(turn_id=box.turn("a", "b"), thumb=True))
     record = as_record(vote)
     assert record["thumb"] is True and "the-secret-id" not in json.dumps(record)
+
+
+async def test_ones_own_record_of_a_blind_ranking_is_by_place(tab, box):
+    comparison = box.comparison(["a", "b"], blind=True, shown=(1, 0))
+    box.votes.rank("ann", Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2)), by_place=True)
+    (record,) = json.loads((await tab.own._save({"owner": "ann"}))["text"])
+    assert (record["ranks"], record["by_place"]) == ([1, 2], True)
