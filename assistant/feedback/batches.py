@@ -119,6 +119,8 @@ class BatchStore:
     def seats(self, comparison_id: str, contestants: Sequence[tuple[str, str]]) -> tuple[Seat, ...]:
         """The columns of a running row that are still to be answered, each with a fresh turn.
 
+        Call while none of them is being answered: a turn that still runs is then one whose end was not recorded.
+
         Raises:
             NotFound: it was deleted meanwhile.
         """
@@ -130,7 +132,7 @@ class BatchStore:
             seats = []
             for column in taken:
                 is_passing = column.turn_state == "failed" and column.error_code in PASSING
-                if column.turn_state in (None, "cancelled") or is_passing:
+                if column.turn_state in (None, "running", "cancelled") or is_passing:
                     seats.append(Seat(column.position, column.shown, new_id()))
                     connection.execute(
                         update(columns).where(columns.c.turn_id == column.turn_id).values(turn_id=seats[-1].turn_id)

@@ -69,9 +69,10 @@ class VoteStore:
             if by_place and len(ranking.ranks) == len(seated):
                 ranks = tuple(ranking.ranks[seat.shown] for seat in seated)
                 ranking = ranking.model_copy(update={"ranks": ranks})
-            # A turn that never began is still to come, or the comparison ended before it.
+            # A turn that never began or never ended is still to come, or the comparison ended without it.
             to_come = "running" if row.finished_at is None else "failed"
-            check_ranks(ranking, [seat.state or to_come for seat in seated])
+            states = [to_come if seat.state in (None, "running") else seat.state for seat in seated]
+            check_ranks(ranking, states)
             return _cast(connection, owner, ranking, row.blind and row.revealed_at is None, key)
 
     def rate(self, owner: str, rating: Rating, key: str | None = None) -> Vote:

@@ -194,6 +194,24 @@ async def test_a_database_that_is_away_for_a_while_loses_no_row(batches_over, ke
     assert [r.state for r in kept.rows(batch_id, "ann")] == ["finished", "finished"]
 
 
+async def test_an_answer_whose_end_cannot_be_kept_is_asked_again(batches_over, kept, store, monkeypatch):
+    monkeypatch.setattr("assistant.comparison.batch.RETRY_AFTER", 0.05)
+    failures = iter([StoreUnavailable("locked")] * 4)
+    finish_turn = store.finish_turn
+
+    def shaky(*args):
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        finish_turn(*args)
+
+    monkeypatch.setattr(store, "finish_turn", shaky)
+    async with batches_over() as batches:
+        batch_id = await batches.start_batch("ann", "", questions("a"), SETUP)
+        await until(is_over(kept, batch_id))
+    (row,) = kept.rows(batch_id, "ann")
+    assert [c.state for c in row.columns] == ["finished", "finished"]
+
+
 async def test_a_batch_that_cannot_succeed_is_refused_before_anything_is_kept(batches_over, kept):
     async with batches_over() as batches:
         with pytest.raises(InvalidRequest, match="at least one question"):

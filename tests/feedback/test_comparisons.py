@@ -189,6 +189,23 @@ def test_a_column_that_failed_for_good_is_not_asked_again(rig):
     assert [s.position for s in rig.batches.seats(row.id, CONTESTANTS)] == [1]
 
 
+def test_an_answer_whose_end_was_not_kept_is_asked_again_in_a_batch_and_else_has_failed(rig):
+    rig.batch(1)
+    row = rig.batches.take_row()
+    first, second = rig.batches.seats(row.id, CONTESTANTS)
+    rig.answer(first)
+    rig.ask(second)
+    (again,) = rig.batches.seats(row.id, CONTESTANTS)
+    assert again.position == second.position and again.turn_id != second.turn_id
+    for state, told in ((None, "failed"), ("cancelled", "cancelled")):
+        alone, seats = rig.begin()
+        rig.answer(seats[0])
+        rig.ask(seats[1])
+        rig.comparisons.finish(alone, state)
+        lost = rig.comparisons.comparison(alone, "ann").columns[1]
+        assert lost.state == told and bool(lost.error) is (told == "failed")
+
+
 def test_a_batch_counts_its_rows_and_ends_with_the_last(rig):
     batch = rig.batch(3, broken=1)
     kept = rig.batches.batch(batch, "ann")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from assistant.errors import InvalidRequest, NotFound, StoreUnavailable
 from assistant.feedback.ballots import pseudonym
+from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.votes import Filters, Ranking, Rating, VoteStore
 from assistant.messages import CompletionRequest, Message
 from tests.feedback.ballot_box import DIGEST, part
@@ -128,6 +129,16 @@ def test_a_failed_answer_stays_out_of_the_ranking_of_the_others(box):
     comparison = box.comparison(["a", "", "b"])
     box.votes.rank("ann", ranked(comparison, 2, 0, 1))
     (case,) = box.votes.votes()
+    assert [answer.is_finished for answer in case.answers] == [True, False, True]
+
+
+def test_an_answer_whose_end_was_not_kept_does_not_keep_the_others_from_being_ranked(any_box):
+    comparison = any_box.comparison(["a", None, "b"])
+    with pytest.raises(InvalidRequest, match="still being written"):
+        any_box.votes.rank("ann", ranked(comparison, 2, 0, 1))
+    ComparisonStore(any_box.store.database).finish(comparison)
+    any_box.votes.rank("ann", ranked(comparison, 2, 0, 1))
+    (case,) = any_box.votes.votes()
     assert [answer.is_finished for answer in case.answers] == [True, False, True]
 
 
