@@ -10,6 +10,7 @@ from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import batches, columns, comparisons
+from assistant.database.tables.conversations import turns
 from assistant.errors import NotFound
 from assistant.feedback.columns import delete_answers, existing, new_id, seat, with_columns, with_turns
 from assistant.feedback.comparison_records import Batch, Comparison, Seat
@@ -107,6 +108,7 @@ class BatchStore:
             .where(comparisons.c.state == "waiting", batches.c.state == "running")
             .order_by(comparisons.c.position, batches.c.created_at)
             .limit(1)
+            .with_for_update(of=comparisons)
         )
         with self.database.writing() as connection:
             comparison_id = connection.scalar(query)
@@ -117,30 +119,39 @@ class BatchStore:
             return Comparison(**connection.execute(select(comparisons).where(_is)).one()._mapping)
 
     def seats(self, comparison_id: str, contestants: Sequence[tuple[str, str]]) -> tuple[Seat, ...]:
-        """The columns of a running row that are still to be answered, each with a fresh turn.
+        """The columns of a running row that are still to be answered, each with a fresh turn in place of an earlier one.
+
+        None where the row is over: its batch was cancelled at the moment at which it was taken.
+
+        Call while none of them is being answered: a turn that still runs is then one whose end was not recorded.
 
         Raises:
             NotFound: it was deleted meanwhile.
         """
         with self.database.writing() as connection:
             row = existing(connection, comparison_id)
+            if row.state != "running":
+                return ()
             taken = connection.execute(with_turns([comparison_id])).all()
             if not taken:
                 return seat(connection, comparison_id, contestants, row.blind)
             seats = []
             for column in taken:
                 is_passing = column.turn_state == "failed" and column.error_code in PASSING
-                if column.turn_state in (None, "cancelled") or is_passing:
+                if column.turn_state in (None, "running", "cancelled") or is_passing:
                     seats.append(Seat(column.position, column.shown, new_id()))
                     connection.execute(
                         update(columns).where(columns.c.turn_id == column.turn_id).values(turn_id=seats[-1].turn_id)
                     )
+                    # No column leads to it any more, so nothing would ever delete it.
+                    connection.execute(delete(turns).where(turns.c.id == column.turn_id))
             return tuple(seats)
 
     def give_up(self, comparison_id: str, error: str) -> None:
         """Keep that a running row could not be asked, and why. Raises NotFound."""
         with self.database.writing() as connection:
             row = existing(connection, comparison_id)
+            lock_batch(connection, row.batch_id)
             connection.execute(
                 update(comparisons)
                 .where(comparisons.c.id == comparison_id, comparisons.c.state == "running")
@@ -185,6 +196,11 @@ class BatchStore:
         with self.database.writing() as connection:
             delete_answers(connection, comparisons.c.batch_id == batch_id)
             connection.execute(delete(batches).where(batches.c.id == batch_id))
+
+
+def lock_batch(connection: Connection, batch_id: str) -> None:
+    """Call before a row of it ends: of two that end at the same moment, neither would see that the other is over."""
+    connection.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
 
 
 def close_batch(connection: Connection, batch_id: str) -> None:

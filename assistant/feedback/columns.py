@@ -82,6 +82,9 @@ def _answered(comparison: Comparison, row: Row[Any]) -> Answered:
         # The turn never began: it is still to come, or the end came first.
         state = "failed" if comparison.is_over else "waiting"
         error = "not asked before the comparison ended" if comparison.is_over else None
+    elif state == "running" and comparison.is_over:
+        state = "cancelled" if comparison.state == "cancelled" else "failed"
+        error = None if state == "cancelled" else "how the answer ended could not be kept"
     parts = tuple(Part.model_validate(part) for part in row.parts or ())
     if comparison.is_hidden:
         return Answered(row.shown, row.turn_id, state, tuple(map(hidden_part, parts)), FAILED if error else None)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+from sqlalchemy import event, func, select, update
+
+from assistant.database.tables.comparisons import batches
+from assistant.database.tables.conversations import turns
 from assistant.errors import NotFound, StoreUnavailable
-from assistant.feedback.batches import BatchStore
+from assistant.feedback.batches import BatchStore, close_batch
 from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.hiding import FAILED
 from assistant.feedback.store import Store
@@ -189,6 +196,23 @@ def test_a_column_that_failed_for_good_is_not_asked_again(rig):
     assert [s.position for s in rig.batches.seats(row.id, CONTESTANTS)] == [1]
 
 
+def test_an_answer_whose_end_was_not_kept_is_asked_again_in_a_batch_and_else_has_failed(rig):
+    rig.batch(1)
+    row = rig.batches.take_row()
+    first, second = rig.batches.seats(row.id, CONTESTANTS)
+    rig.answer(first)
+    rig.ask(second)
+    (again,) = rig.batches.seats(row.id, CONTESTANTS)
+    assert again.position == second.position and again.turn_id != second.turn_id
+    for state, told in ((None, "failed"), ("cancelled", "cancelled")):
+        alone, seats = rig.begin()
+        rig.answer(seats[0])
+        rig.ask(seats[1])
+        rig.comparisons.finish(alone, state)
+        lost = rig.comparisons.comparison(alone, "ann").columns[1]
+        assert lost.state == told and bool(lost.error) is (told == "failed")
+
+
 def test_a_batch_counts_its_rows_and_ends_with_the_last(rig):
     batch = rig.batch(3, broken=1)
     kept = rig.batches.batch(batch, "ann")
@@ -199,12 +223,63 @@ def test_a_batch_counts_its_rows_and_ends_with_the_last(rig):
     assert [r.error for r in rig.batches.rows(batch, "ann", start=1, limit=1)] == ["line 9: wrong"]
 
 
+def test_a_batch_whose_last_rows_end_at_the_same_moment_ends_with_them(rig, monkeypatch):
+    batch = rig.batch(2)
+    first, second = rig.batches.take_row(), rig.batches.take_row()
+    both = threading.Barrier(2)
+
+    def close_and_wait(*where) -> None:
+        close_batch(*where)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)  # so that neither commits before the other has looked, where it need not wait for it
+
+    monkeypatch.setattr("assistant.feedback.comparisons.close_batch", close_and_wait)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(rig.comparisons.finish, (first.id, second.id)))
+    assert rig.batches.batch(batch, "ann").state == "finished"
+
+
+def test_a_batch_that_was_left_running_with_all_its_rows_over_ends_at_the_next_start(rig):
+    batch = rig.batch(1)
+    rig.run_row()
+    waits = rig.batch(1)
+    with rig.turns.database.writing() as connection:
+        connection.execute(update(batches).where(batches.c.id == batch).values(state="running", finished_at=None))
+    rig.comparisons.recover()
+    assert rig.batches.batch(batch, "ann").state == "finished"
+    assert rig.batches.batch(waits, "ann").state == "running"
+
+
 def test_no_row_of_a_cancelled_batch_is_taken(rig):
     batch = rig.batch(3)
     rig.run_row()
     rig.batches.cancel(batch, "ann")
     assert rig.batches.take_row() is None
     assert [r.state for r in rig.batches.rows(batch, "ann")] == ["finished", "cancelled", "cancelled"]
+
+
+def test_a_row_that_was_taken_before_its_batch_was_cancelled_is_not_asked(rig):
+    batch = rig.batch(2)
+    rows = [rig.batches.take_row(), rig.batches.take_row()]
+    rig.batches.seats(rows[1].id, CONTESTANTS)
+    rig.batches.cancel(batch, "ann")
+    assert [rig.batches.seats(row.id, CONTESTANTS) for row in rows] == [(), ()]
+
+
+def test_a_row_is_not_taken_from_a_batch_that_is_cancelled_meanwhile(rig):
+    batch, pool, cancelling = rig.batch(1), ThreadPoolExecutor(1), []
+
+    def cancel_meanwhile(connection, cursor, statement, *rest) -> None:
+        if statement.startswith("UPDATE comparisons") and not cancelling:
+            cancelling.append(pool.submit(rig.batches.cancel, batch, "ann"))
+            with contextlib.suppress(TimeoutError):  # it waits for the row to be taken
+                cancelling[0].result(1)
+
+    event.listen(rig.turns.database.engine, "before_cursor_execute", cancel_meanwhile)
+    rig.batches.take_row()
+    pool.shutdown()
+    cancelling[0].result()
+    assert rig.batches.rows(batch, "ann")[0].state == "cancelled"
 
 
 def test_a_deleted_batch_takes_its_answers_along_and_no_others(rig):
@@ -223,6 +298,17 @@ def test_a_deleted_batch_takes_its_answers_along_and_no_others(rig):
         rig.turns.turn(seats[0].turn_id)
     with pytest.raises(NotFound):
         rig.comparisons.finish(alone)
+
+
+def test_a_deleted_batch_leaves_nothing_of_what_was_asked_again(rig):
+    batch = rig.batch(1)
+    row = rig.batches.take_row()
+    for _ in range(3):
+        for seat in rig.batches.seats(row.id, CONTESTANTS):
+            rig.answer(seat, error=Failed(status=429, code="queue_full", message="64 wait"))
+    rig.batches.delete(batch, "ann")
+    with rig.turns.database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(turns)) == 0
 
 
 def test_only_rows_that_are_over_are_revealed_with_their_batch(rig):

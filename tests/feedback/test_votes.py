@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 
 from assistant.errors import InvalidRequest, NotFound, StoreUnavailable
 from assistant.feedback.ballots import pseudonym
-from assistant.feedback.votes import Filters, Ranking, Rating, VoteStore
+from assistant.feedback.comparisons import ComparisonStore
+from assistant.feedback.votes import Filters, Ranking, Rating, Vote, VoteStore
 from assistant.messages import CompletionRequest, Message
 from tests.feedback.ballot_box import DIGEST, part
 
@@ -107,6 +109,27 @@ def test_votes_cast_at_once_leave_one_that_counts_and_all_as_history(any_box):
     assert len(any_box.votes.history("ann", turn)) == 4
 
 
+def test_a_key_that_is_used_for_two_things_at_once_is_refused_for_the_second(any_box, monkeypatch):
+    subjects = [any_box.comparison(["a", "b"]), any_box.comparison(["a", "b"])]
+    both = threading.Barrier(2)
+
+    def vote_once_both_have_looked(*fields) -> Vote:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)
+        return Vote(*fields)
+
+    def vote(comparison: str) -> Vote | InvalidRequest:
+        try:
+            return any_box.votes.rank("ann", ranked(comparison, 1, 2), key="one")
+        except InvalidRequest as error:
+            return error
+
+    monkeypatch.setattr("assistant.feedback.votes.Vote", vote_once_both_have_looked)
+    with ThreadPoolExecutor(2) as pool:
+        cast, refused = sorted(pool.map(vote, subjects), key=lambda one: isinstance(one, InvalidRequest))
+    assert "'one' was used for another vote" in str(refused) and any_box.votes.export_own("ann") == [cast]
+
+
 @pytest.mark.parametrize(
     ("answers", "ranks", "says"),
     [
@@ -129,6 +152,16 @@ def test_a_failed_answer_stays_out_of_the_ranking_of_the_others(box):
     comparison = box.comparison(["a", "", "b"])
     box.votes.rank("ann", ranked(comparison, 2, 0, 1))
     (case,) = box.votes.votes()
+    assert [answer.is_finished for answer in case.answers] == [True, False, True]
+
+
+def test_an_answer_whose_end_was_not_kept_does_not_keep_the_others_from_being_ranked(any_box):
+    comparison = any_box.comparison(["a", None, "b"])
+    with pytest.raises(InvalidRequest, match="still being written"):
+        any_box.votes.rank("ann", ranked(comparison, 2, 0, 1))
+    ComparisonStore(any_box.store.database).finish(comparison)
+    any_box.votes.rank("ann", ranked(comparison, 2, 0, 1))
+    (case,) = any_box.votes.votes()
     assert [answer.is_finished for answer in case.answers] == [True, False, True]
 
 
