@@ -17,6 +17,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GgufConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -73,6 +74,7 @@ def load_base(base: str, dtype: Literal["auto", "float32", "bfloat16"], data_dir
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     if context is None:
         raise BaseModelError(f"base {base!r} ({config.model_type}) states no max_position_embeddings")
+    context = min([context, *_one_rotation_only(config.get_text_config())])
     return Base(base, digest, model, tokenizer, context, _stop_ids(model, tokenizer))
 
 
@@ -178,6 +180,14 @@ def parameters_digest(model: PreTrainedModel) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().contiguous().cpu().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _one_rotation_only(config: PreTrainedConfig) -> list[int]:
+    """Beyond these lengths a LongRoPE base turns all positions of a step otherwise: those of its other rows, and those
+    whose keys are in the cache already."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    return [kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"]
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

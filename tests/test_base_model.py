@@ -7,12 +7,14 @@ import time
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import AutoModelForCausalLM, PreTrainedConfig, T5Config, T5ForConditionalGeneration
 
 from assistant import base_model
 from assistant.base_model import find_base, has_bfloat16, load_base, parameters_digest, resolve_dtype
 from assistant.errors import BaseModelError
 from tests import tiny
+
+FIRST = {"original_max_position_embeddings": 64}
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,26 @@ def test_a_local_folder_is_loaded_frozen(folder, tmp_path):
     base = load_base(str(folder), "float32", tmp_path)
     assert not any(parameter.requires_grad for parameter in base.model.parameters()) and not base.model.training
     assert base.model.dtype == torch.float32 and base.context_length == 512 and base.stop_ids == {256}
+
+
+def test_a_base_with_two_sets_of_rotations_is_served_within_the_first(tmp_path):
+    """Which of them LongRoPE takes hangs on the longest position of the whole step, whoever it belongs to."""
+    base = load_base(str(tiny.write_base(tmp_path / "base", "longrope")), "float32", tmp_path)
+    assert base.model.config.max_position_embeddings == 512 and base.context_length == 64
+
+
+@pytest.mark.parametrize(
+    ("rope", "lengths"),
+    [
+        (None, []),
+        ({"rope_type": "yarn", **FIRST}, []),
+        ({"sliding": {"rope_type": "default"}, "full": {"rope_type": "longrope", **FIRST}}, [64]),
+    ],
+)
+def test_rotations_may_be_told_for_each_kind_of_layer(rope, lengths):
+    config = PreTrainedConfig()
+    config.rope_parameters = rope
+    assert base_model._one_rotation_only(config) == lengths
 
 
 def test_an_installed_package_that_carries_a_model_is_found(folder, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -79,6 +80,11 @@ def config(kind: str) -> PreTrainedConfig:
     if kind == "gpt2":
         return GPT2Config(
             vocab_size=257, n_embd=32, n_layer=2, n_head=4, n_positions=512, eos_token_id=256, initializer_range=0.3
+        )
+    if kind == "longrope":
+        factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+        return Phi3Config(
+            **SIZES, **ids, original_max_position_embeddings=64, rope_parameters={"rope_type": "longrope", **factors}
         )
     raise ValueError(kind)
 

@@ -78,9 +78,13 @@ class MixedAdapters:
         # First let go of the old set, so that there is never more than one in memory.
         for layer in self._layers.values():
             layer.packed, layer.groups = None, []
-        self._pack = Pack(adapters, self._device)
+        self._pack = Pack({}, self._device)
+        # It counts only once every layer has its part: where memory runs out half-way, the next step packs anew.
+        pack = Pack(adapters, self._device)
+        packed = {name: pack.layer(name) for name in self._layers}
         for name, layer in self._layers.items():
-            layer.packed = self._pack.layer(name)
+            layer.packed = packed[name]
+        self._pack = pack
 
     def close(self) -> None:
         for module in self._modules.values():

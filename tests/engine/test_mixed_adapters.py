@@ -125,6 +125,30 @@ def huge(part: Any) -> Any:
     return replace(part, **{k: huge(v) for k, v in vars(part).items()}) if is_dataclass(part) else part
 
 
+def test_adapters_whose_packing_failed_half_way_are_packed_anew(zoo, monkeypatch):
+    """As it does where memory runs out: no layer may be left computing as the base."""
+    ids = torch.randint(0, 256, (1, 7))
+    layer, left = Pack.layer, iter(range(3))
+
+    def runs_out(pack: Pack, name: str) -> object:
+        if next(left, None) is None:
+            raise torch.OutOfMemoryError("out of memory")
+        return layer(pack, name)
+
+    mixed = MixedAdapters(zoo.model, False)
+    try:
+        step = ({"lora": zoo.weights["lora"]}, [("lora", 7)], torch.arange(7))
+        monkeypatch.setattr(Pack, "layer", runs_out)
+        with pytest.raises(torch.OutOfMemoryError):
+            mixed.prepare(*step)
+        monkeypatch.setattr(Pack, "layer", layer)
+        mixed.prepare(*step)
+        with torch.inference_mode():
+            torch.testing.assert_close(zoo.model(input_ids=ids).logits, zoo.alone("lora", ids), **TOLERANCE)
+    finally:
+        mixed.close()
+
+
 def test_a_batch_of_lora_alone_carries_nothing_for_the_other_types(zoo):
     pack = Pack({"lora": zoo.weights["lora"]}, torch.device("cpu"))
     layer = pack.layer("model.layers.0.self_attn.q_proj")
