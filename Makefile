@@ -1,6 +1,8 @@
 # Two commands do everything: `make run` serves, `make test` proves. Each sets up what it needs, once.
 .DEFAULT_GOAL := run
 .PHONY: run test check bench study clean
+# Where venv fails half-way (Debian without python3-venv) it leaves a python without pip: the next run begins anew.
+.DELETE_ON_ERROR:
 
 PYTHON ?= python3
 VENV := .venv

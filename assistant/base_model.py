@@ -54,20 +54,24 @@ def load_base(base: str, dtype: Literal["auto", "float32", "bfloat16"], data_dir
         device: where the parameters lie.
 
     Raises:
-        BaseModelError: nothing is found under that name, it is no decoder-only chat model, or the device is not there.
+        BaseModelError: nothing is found under that name, it cannot be read, it is no decoder-only chat model, or the
+            device is not there.
     """
     place = resolve_device(device)
     source = find_base(base)
     digest = source_digest(source)
-    folder = dequantised(source, digest, data_dir) if source.suffix == ".gguf" else source
-    config = AutoConfig.from_pretrained(folder)
-    if config.is_encoder_decoder:
-        raise BaseModelError(f"base {base!r} is an encoder-decoder ({config.model_type}); allowed: decoder-only models")
     try:
+        folder = dequantised(source, digest, data_dir) if source.suffix == ".gguf" else source
+        config = AutoConfig.from_pretrained(folder)
+        if config.is_encoder_decoder:
+            raise BaseModelError(
+                f"base {base!r} is an encoder-decoder ({config.model_type}); allowed: decoder-only models"
+            )
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=resolve_dtype(dtype, place))
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise BaseModelError(f"base {base!r} cannot be loaded from {folder}: {error}") from error
+    except (OSError, ValueError, ImportError) as error:
+        # An ImportError is a tokenizer that needs a package of its own.
+        raise BaseModelError(f"base {base!r} cannot be loaded from {source}: {error}") from error
     if tokenizer.chat_template is None:
         raise BaseModelError(f"base {base!r} has no chat template; allowed: models whose tokenizer carries one")
     cast(torch.nn.Module, model).eval().requires_grad_(False).to(place)

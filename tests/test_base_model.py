@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 
 import pytest
 import torch
+from gguf import GGUFWriter
 from transformers import AutoModelForCausalLM, PreTrainedConfig, T5Config, T5ForConditionalGeneration
 
 from assistant import base_model
@@ -107,6 +109,33 @@ def test_an_encoder_decoder_is_refused(tmp_path):
     tiny.tokenizer().save_pretrained(tmp_path)
     with pytest.raises(BaseModelError, match="encoder-decoder"):
         load_base(str(tmp_path), "float32", tmp_path)
+
+
+def test_a_model_of_an_unknown_type_is_refused(folder, tmp_path):
+    unknown = shutil.copytree(folder, tmp_path / "unknown")
+    config = json.loads((unknown / "config.json").read_text())
+    (unknown / "config.json").write_text(json.dumps({**config, "model_type": "nonsense", "architectures": None}))
+    with pytest.raises(BaseModelError, match=r"cannot be loaded from .*unknown: .*nonsense"):
+        load_base(str(unknown), "float32", tmp_path)
+
+
+def test_a_file_of_an_architecture_that_is_not_unpacked_is_refused(tmp_path):
+    gguf = tmp_path / "odd.gguf"
+    writer = GGUFWriter(gguf, "nonsense")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(BaseModelError, match=r"cannot be loaded from .*odd\.gguf: .*nonsense"):
+        load_base(str(gguf), "float32", tmp_path)
+
+
+def test_a_tokenizer_that_needs_a_package_says_which(folder, tmp_path, monkeypatch):
+    def lacking(folder):
+        raise ImportError("requires the SentencePiece library")
+
+    monkeypatch.setattr(base_model.AutoTokenizer, "from_pretrained", lacking)
+    with pytest.raises(BaseModelError, match="requires the SentencePiece library"):
+        load_base(str(folder), "float32", tmp_path)
 
 
 def test_a_model_without_a_chat_template_is_refused(folder, tmp_path):

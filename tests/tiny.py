@@ -136,16 +136,24 @@ def beft_config() -> BeftConfig:
 @contextlib.contextmanager
 def quiet_peft() -> Iterator[None]:
     """Without PEFT's warnings about what it does itself: AdaLoRA's own names in rank_pattern and layers pruned to rank 0;
-    BEFT on layers that have no bias to merge into."""
+    BEFT on layers that have no bias to merge into; and an output layer that is tied to the input's, and saved along."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
         warnings.filterwarnings("ignore", ".*have invalid shape", PeftWarning)
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`", UserWarning)
+        warnings.filterwarnings("ignore", "Setting `save_embedding_layers` to `True`", UserWarning)
         warnings.filterwarnings("ignore", "Detected that the base layer has no bias", UserWarning)
         yield
 
 
-def write_adapter(folder: Path, base: Path, peft_config: PeftConfig, seed: int, size: float = 0.3) -> Path:
-    """An adapter as PEFT saves it, with every weight random, so that it changes the answers."""
+def write_adapter(
+    folder: Path, base: Path, peft_config: PeftConfig, seed: int, size: float = 0.3, embeddings: str | bool = False
+) -> Path:
+    """An adapter as PEFT saves it, with every weight random, so that it changes the answers.
+
+    Args:
+        embeddings: PEFT's `save_embedding_layers`; its own default is "auto".
+    """
     torch.manual_seed(seed)
     with quiet_peft():
         tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(base), peft_config)
@@ -156,7 +164,7 @@ def write_adapter(folder: Path, base: Path, peft_config: PeftConfig, seed: int, 
                 start = parameter if "magnitude" in name or "ia3_l" in name else 0.0
                 parameter.copy_(start + torch.randn_like(parameter) * size)
     with quiet_peft():
-        tuned.save_pretrained(folder, save_embedding_layers=False)
+        tuned.save_pretrained(folder, save_embedding_layers=embeddings)
     return folder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -15,6 +15,9 @@ from assistant.errors import AdapterBroken
 
 NOTHING_ELSE: dict[str, tuple[Any, ...]] = {"modules_to_save": (None, [])}
 """Settings, with the values that are served, of every type that changes layers: whole modules are none of our change."""
+
+BASE_COPY = ".base_layer."
+"""`<prefix><layer>.base_layer.{weight,bias}`: the base's own, which PEFT saves along where the output layer is changed."""
 
 
 def kv_shapes(model: PreTrainedModel) -> list[tuple[int, int]]:
@@ -73,10 +76,11 @@ class BaseShape:
             parts: what each layer must have, as it follows the layer's name in the file.
 
         Raises:
-            AdapterBroken: a tensor that is none of these, a layer that the base lacks, or a part that is missing.
+            AdapterBroken: a tensor that is none of these nor a copy of the base's own, a layer that the base lacks, or
+                a part that is missing.
         """
         layers: dict[str, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
+        for key, tensor in self._without_copies(tensors).items():
             part = next((part for part in parts if key.endswith(f".{part}")), None)
             if part is None or not key.startswith(KEY_PREFIX):
                 allowed = ", ".join(f"{KEY_PREFIX}<layer>.{part}" for part in parts)
@@ -92,6 +96,27 @@ class BaseShape:
             if found.keys() != set(parts):
                 raise AdapterBroken(f"layer {name!r} has only {', '.join(sorted(found))}; needed: {', '.join(parts)}")
         return layers
+
+    def _without_copies(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors but for `BASE_COPY`. Raises AdapterBroken where one is not what the base has."""
+        kept = {}
+        for key, tensor in tensors.items():
+            name, copied, part = key.removeprefix(KEY_PREFIX).rpartition(BASE_COPY)
+            own = getattr(self._layers.get(name), part, None) if copied and key.startswith(KEY_PREFIX) else None
+            if not isinstance(own, nn.Parameter):
+                kept[key] = tensor
+            elif not is_copy(tensor, own.detach().cpu()):
+                raise AdapterBroken(f"tensor {key!r} differs from base {self.name}; allowed: an unchanged copy")
+        return kept
+
+
+def is_copy(tensor: Tensor, own: Tensor) -> bool:
+    """Whether the two are equal, but for what the coarser of their types rounds."""
+    if tensor.shape != own.shape or tensor.dtype == own.dtype:
+        return torch.equal(tensor, own)
+    # Not rounded and compared exactly: a weight that came over two coarse types has been rounded twice.
+    closeness = max(torch.finfo(held.dtype).eps for held in (tensor, own))
+    return torch.allclose(tensor.float(), own.float(), rtol=closeness, atol=1e-7)
 
 
 def check_shape(layer: str, part: str, tensor: Tensor, *allowed: tuple[int, ...]) -> None:

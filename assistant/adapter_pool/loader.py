@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from assistant.adapter_pool.base_shape import BaseShape
+from assistant.adapter_pool.base_shape import BASE_COPY, BaseShape
 from assistant.adapter_pool.bottleneck import read_bottleneck
 from assistant.adapter_pool.low_rank import read_adalora, read_lora
 from assistant.adapter_pool.prompts import read_multitask_prompt, read_prefix, read_prompt
@@ -61,7 +61,8 @@ class Loader:
     def _size(self, adapter: Adapter, folder: Path) -> int:
         try:
             with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
-                shapes = [file.get_slice(key).get_shape() for key in file.keys()]  # noqa: SIM118 - not a dict
+                keys = [key for key in file.keys() if BASE_COPY not in key]  # noqa: SIM118 - not a dict
+                shapes = [file.get_slice(key).get_shape() for key in keys]
         except (OSError, SafetensorError) as error:
             raise AdapterBroken(f"adapter {adapter.name!r} cannot be read: {error}") from error
         return sum(math.prod(shape) for shape in shapes) * self._base.dtype.itemsize

@@ -130,7 +130,11 @@ def packed_product(layer: nn.Module) -> Callable[[Tensor], Tensor] | None:
     if layer.weight.dtype not in (torch.float32, torch.bfloat16):
         return None
     # Not public, but what torch's own compiler emits for a frozen linear layer; the runner checks the results.
-    weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), PACKED_FOR)
+    try:
+        weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), PACKED_FOR)
+    except RuntimeError:
+        # oneDNN lays out bfloat16 only for processors with AVX-512 or its like: others serve from the plain weight.
+        return None
     bias = layer.bias
 
     def product(x: Tensor) -> Tensor:

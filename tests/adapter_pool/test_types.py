@@ -177,3 +177,50 @@ def test_a_layer_pruned_to_rank_zero_changes_nothing(base, loader, tmp_path):
     ranks = {name: len(layer.low_rank.a) for name, layer in weights.layers.items()}
     assert ranks["model.layers.0.self_attn.q_proj"] == 2 and ranks["model.layers.1.mlp.down_proj"] == 0
     assert weights.rank == 4
+
+
+HEAD = "base_model.model.lm_head"
+COPY = f"{HEAD}.base_layer.weight"
+
+
+@pytest.fixture
+def head(base, tmp_path) -> Path:
+    """A LoRA on the output layer as PEFT saves it unasked: with a copy of the base's own weight."""
+    config = tiny.lora_config(target_modules=["q_proj", "lm_head"])
+    folder = tiny.write_adapter(tmp_path / "head", base, config, 5, embeddings="auto")
+    assert COPY in load_file(folder / WEIGHTS_FILE)
+    return folder
+
+
+def test_a_copy_of_the_base_in_the_file_is_left_out(base, loader, head):
+    prompt = tiny.tokenizer()("What is it?")["input_ids"]
+    bench = Bench(base)
+    answer = bench.submit(prompt, head, 10)
+    bench.run()
+    assert answer.ids == tiny.peft_answer(base, head, prompt, 10) != tiny.peft_answer(base, None, prompt, 10)
+    bench.close()
+    adapter = read_adapter(head)
+    taken = sum(tensor.nbytes for key, tensor in load_file(head / WEIGHTS_FILE).items() if key != COPY)
+    assert loader.size_of(adapter) == taken
+
+
+@pytest.mark.parametrize("held", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("served", ["float32", "bfloat16"])
+def test_a_copy_of_the_base_is_known_in_any_type(base, head, held, served):
+    change(head, {}, {COPY: load_file(head / WEIGHTS_FILE)[COPY].to(held)})
+    assert Loader(load_base(str(base), served, head)).load(read_adapter(head)).rank == 4
+
+
+@pytest.mark.parametrize("held", [torch.float32, torch.bfloat16])
+def test_a_copy_that_differs_from_the_base_is_refused(loader, head, held):
+    copy = load_file(head / WEIGHTS_FILE)[COPY].to(held)
+    copy[3, 3] += 0.1
+    with pytest.raises(AdapterBroken, match=r"lm_head.base_layer.weight' differs from base .*an unchanged copy"):
+        loader.load(read_adapter(change(head, {}, {COPY: copy})))
+    with pytest.raises(AdapterBroken, match="differs from base"):
+        loader.load(read_adapter(change(head, {}, {COPY: copy[:-1].clone()})))
+
+
+def test_a_copy_of_a_layer_that_the_base_lacks_is_refused(loader, head):
+    with pytest.raises(AdapterBroken, match="is no LoRA weight"):
+        loader.load(read_adapter(change(head, {}, {f"{PREFIX}nowhere.base_layer.weight": torch.ones(2, 2)})))

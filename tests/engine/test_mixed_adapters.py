@@ -90,6 +90,16 @@ def test_every_row_of_mixed_logits_equals_its_adapter_alone(zoo, tokens, packs):
         torch.testing.assert_close(got[i], alone[owner][i], **TOLERANCE, msg=lambda m, o=owner: f"{o}: {m}")
 
 
+def test_a_processor_that_cannot_lay_the_weights_out_computes_with_the_plain_ones(zoo, monkeypatch):
+    def refuse(weight, rows):
+        raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support avx_ne_convert or avx512bw")
+
+    ids = torch.randint(0, 256, (2, 7))
+    plain = mixed_logits(zoo, ["lora", None], ids)
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    assert torch.equal(mixed_logits(zoo, ["lora", None], ids, packs=True), plain)
+
+
 @pytest.mark.parametrize("tokens", [1, 7], ids=["decoding", "prompts"])
 def test_rows_of_the_base_are_bit_equal_whatever_runs_beside_them(zoo, tokens):
     owners = [None, *KINDS]

@@ -1,0 +1,28 @@
+"""What sets Swapboard up on a machine: the Makefile and the container."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_an_environment_that_failed_half_way_is_made_anew(tmp_path):
+    """As Debian without python3-venv does it: a python is left in the folder, and no pip."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / "python"
+    made = f"mkdir -p .venv/bin && ln -sf {python} .venv/bin/python && echo made >> made && exit 1"
+    python.write_text(f'#!/bin/sh\n[ "$1 $2" = "-m venv" ] || exit 0\n{made}\n')
+    python.chmod(0o755)
+    for name in ("requirements.txt", "requirements-models.txt"):
+        (tmp_path / name).touch()
+    for times in (1, 2):
+        failed = subprocess.run(["make", "run", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
+        assert failed.returncode != 0, failed.stdout
+        assert (tmp_path / "made").read_text().split() == ["made"] * times
+    assert python.exists()
