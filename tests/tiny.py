@@ -29,6 +29,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
+    CONFIG_MAPPING,
     AutoModelForCausalLM,
     Gemma2Config,
     GPT2Config,
@@ -57,6 +58,21 @@ SIZES = {
     "initializer_range": 0.3,
 }
 
+EXPERTS = {
+    "mixtral": {"num_local_experts": 4},
+    "qwen2_moe": {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        "use_sliding_window": True,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "head_dim": 8},
+    "gpt_oss": {"num_local_experts": 4, "head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]},
+}
+"""Mixture-of-experts bases, by what each is made of."""
+
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """One token per byte, and an end-of-turn token."""
@@ -81,6 +97,8 @@ def config(kind: str) -> PreTrainedConfig:
         return GPT2Config(
             vocab_size=257, n_embd=32, n_layer=2, n_head=4, n_positions=512, eos_token_id=256, initializer_range=0.3
         )
+    if kind in EXPERTS:
+        return CONFIG_MAPPING[kind](**SIZES, **ids, sliding_window=8, **EXPERTS[kind])
     if kind == "longrope":
         factors = {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
         return Phi3Config(

@@ -21,7 +21,18 @@ from assistant.errors import BaseModelError
 NAME = "swapboard"
 
 # What other implementations take and ours may leave out: they say how to compute, not what.
-IGNORED = {"dropout", "position_ids", "use_cache", "output_attentions", "is_causal", "cache_position", "logits_to_keep"}
+IGNORED = {
+    "dropout",
+    "position_ids",
+    "use_cache",
+    "output_attentions",
+    "output_router_logits",
+    "is_causal",
+    "cache_position",
+    "logits_to_keep",
+}
+UNTOLD = -1
+"""A layer that tells no window leaves it to the mask, which we do without: what it is built with counts (Qwen2-MoE)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,7 @@ def slot_attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     layout: Layout | None = None,
-    sliding_window: int | None = None,
+    sliding_window: int | None = UNTOLD,
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     **others: Any,
@@ -82,6 +93,8 @@ def slot_attention(
     unknown = {name for name, given in others.items() if given is not None} - IGNORED
     if layout is None or unknown:
         raise BaseModelError(f"this base's attention needs {sorted(unknown) or 'a layout'}, which is not offered")
+    if sliding_window == UNTOLD:
+        sliding_window = getattr(module, "sliding_window", None)
     layer: int = module.layer_idx  # type: ignore[assignment]
     layout.cache.write(layer, key[0].transpose(0, 1), value[0].transpose(0, 1), layout.slots, layout.positions)
     q = query[0].transpose(0, 1)

@@ -14,7 +14,7 @@ from tests import tiny
 from tests.engine.harness import Bench
 
 NEW_TOKENS = 12
-ARCHITECTURES = ["llama", "qwen2", "mistral", "gemma2", "gpt2"]
+ARCHITECTURES = ["llama", "qwen2", "mistral", "gemma2", "gpt2", *tiny.EXPERTS]
 
 ADAPTERS = {
     "plain": lambda: tiny.lora_config(),
@@ -122,9 +122,12 @@ def test_the_base_is_untouched_by_loading_serving_and_unloading_every_kind(zoo):
 
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_any_decoder_only_architecture_is_served(kind, tmp_path):
-    """Sliding windows (mistral, gemma2), capped scores (gemma2) and Conv1D layers (gpt2) included."""
+    """Sliding windows (mistral, gemma2), capped scores (gemma2), Conv1D layers (gpt2), experts and sinks (gpt_oss)
+    included."""
     base = tiny.write_base(tmp_path / "base", kind)
-    targets = ["c_attn", "c_fc"] if kind == "gpt2" else "all-linear"
+    targets = ["q_proj", "o_proj"] if kind in tiny.EXPERTS else "all-linear"
+    if kind == "gpt2":
+        targets = ["c_attn", "c_fc"]
     adapter = tiny.write_adapter(
         tmp_path / "a", base, tiny.lora_config(target_modules=targets, fan_in_fan_out=kind == "gpt2"), 1
     )
