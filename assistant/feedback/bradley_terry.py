@@ -24,6 +24,8 @@ RIDGE = 1e-2
 strengths sum to 0; beside a dozen battles it weighs nothing."""
 
 LARGEST_STEP, LARGEST = 2.0, 300.0
+LEAST_GAIN, ROUNDING = 1e-4, 1e-10
+"""A step must gain this share of what its slope promises, less what is lost in the last digits."""
 STEPS = 100
 CLOSE = 1e-8
 
@@ -46,9 +48,12 @@ def fit(design: Floats, counts: Floats, start: Floats | None = None) -> Floats:
     outer = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
     total = counts.sum(axis=2)
     won, tied = (counts[..., 0] - counts[..., 2]) / 2, counts[..., 1]
+    ties = tied.sum(axis=1)
     found = np.zeros((sets, width + 1))
     if start is not None:
         found += start
+    from_, step, slope = found.copy(), np.zeros_like(found), np.zeros(sets)
+    best = np.full(sets, -np.inf)
     hessian = np.empty((sets, width + 1, width + 1))
     diagonal = np.arange(width + 1)
     for _ in range(STEPS):
@@ -58,6 +63,8 @@ def fit(design: Floats, counts: Floats, start: Floats | None = None) -> Floats:
         win = np.exp(half)
         loss = 1 / win
         all_three = win + nu + loss
+        gained = 2 * np.einsum("sr,sr->s", won, half) - np.einsum("sr,sr->s", total, np.log(all_three))
+        gained += ties * np.log(nu[:, 0]) - RIDGE / 2 * (found**2).sum(axis=1)
         lead, tie = (win - loss) / (2 * all_three), nu / all_three
         gradient = np.concatenate(
             [(won - total * lead) @ design, (tied - total * tie).sum(axis=1, keepdims=True)], axis=1
@@ -67,10 +74,16 @@ def fit(design: Floats, counts: Floats, start: Floats | None = None) -> Floats:
         hessian[:, width, :width] = hessian[:, :width, width] = -(total * tie * lead) @ design
         hessian[:, width, width] = (total * tie * (1 - tie)).sum(axis=1)
         hessian[:, diagonal, diagonal] += RIDGE
-        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        # Far from the solution Newton's step is too long; the likelihood is concave, so a shorter one is safe.
-        step /= np.maximum(1, np.abs(step).max(axis=1, keepdims=True) / LARGEST_STEP)
-        found += step
+        newton = np.linalg.solve(hessian, gradient[..., None])[..., 0]
+        # Far from the solution Newton's step is too long, and may lead back and forth for ever. The likelihood is
+        # concave, so a shorter one is safe: one that does not gain enough is halved.
+        newton /= np.maximum(1, np.abs(newton).max(axis=1, keepdims=True) / LARGEST_STEP)
+        too_far = gained < best + LEAST_GAIN * slope - ROUNDING * (1 + np.abs(best))
+        from_ = np.where(too_far[:, None], from_, found)
+        step = np.where(too_far[:, None], step / 2, newton)
+        slope = np.where(too_far, slope / 2, (gradient * newton).sum(axis=1))
+        best = np.where(too_far, best, gained)
+        found = from_ + step
         if np.abs(step).max(initial=0) < CLOSE:
             return found
     raise EvaluationError(f"the strengths do not settle in {STEPS} steps")

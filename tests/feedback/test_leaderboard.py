@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from assistant.errors import InvalidRequest
 from assistant.feedback.battles import FAILED, HIDDEN, LEAKED, SAME, SKIPPED, Battle, battles, names_itself
-from assistant.feedback.bradley_terry import RIDGE
+from assistant.feedback.bradley_terry import RIDGE, fit
 from assistant.feedback.leaderboard import MEAN, POINTS, adjusted_strengths, interval, leaderboard, strengths
 from tests.feedback.cases import case, rating_case
 
@@ -104,6 +104,22 @@ def test_the_fit_is_the_maximum_of_the_likelihood():
     points, effects = adjusted_strengths(fought, NAMES, 0, seed=0)
     assert points[0] == pytest.approx(MEAN + POINTS * best[:5], abs=0.01)
     assert effects[0] == pytest.approx([POINTS * best[5], POINTS * best[6] / 3], abs=0.01)
+
+
+def test_a_fit_of_few_battles_does_not_go_back_and_forth():
+    """Five won and five lost, no tie, from where another sample ended: whole steps never settle."""
+    design = np.tile([1.0, -1.0, 1.0, 0.0], (10, 1))
+    counts = np.zeros((1, 10, 3))
+    counts[0, 0, 2], counts[0, [1, 2, 6, 7, 9], 0] = 5, 1
+    start = np.array([0.736, -0.736, 0.736, 0.0, -4.249])
+    assert fit(design, counts, start)[0, :4] == pytest.approx(np.zeros(4), abs=1e-6)
+
+
+@pytest.mark.parametrize("run", range(12))
+def test_every_few_votes_make_a_leaderboard(run):
+    wins = np.random.default_rng(run).random(10) < 0.75
+    cases = [case(["x", "y"], (1, 2) if win else (2, 1), voter=f"{at}") for at, win in enumerate(wins)]
+    assert leaderboard(cases, samples=1000).battles == 10
 
 
 def test_place_and_length_are_adjusted_for():
