@@ -135,7 +135,8 @@ class Planner:
             raise InvalidRequest(f"constraint {decoding.constraint!r} needs a message, which raw text has not")
         prompt = request.prompt if isinstance(request.prompt, tuple) else self.prompter.encode(request.prompt)
         route = Route(adapter=request.adapter, confidence=1.0, reason="chosen by you", text=request.text)
-        return [Step(route, Generation(tuple(prompt), adapter, decoding, caps_length(request), echo=request.echo))]
+        caps = caps_length(request)
+        return [Step(route, Generation(tuple(prompt), adapter, decoding, caps, echo=request.echo, continues=True))]
 
     def _chat_step(self, request: ChatRequest, route: Route) -> Step:
         adapter = self._find(route.adapter)

@@ -50,6 +50,26 @@ def test_rotations_may_be_told_for_each_kind_of_layer(rope, lengths):
     assert base_model._one_rotation_only(config) == lengths
 
 
+@pytest.mark.parametrize(
+    ("template", "ends"),
+    [
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}<turn>\n{% endfor %}", {256, 257}),
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content | trim }} <turn>{% endfor %}", {256, 257}),
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}\nover{% endfor %}", {256}),
+        ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", {256}),
+        ("{{ raise_exception('Only the user may speak') }}", {256}),
+    ],
+)
+def test_the_token_that_the_chat_template_closes_an_answer_with_ends_one(folder, tmp_path, template, ends):
+    """As <end_of_turn> does, in folders that name only another token as the end."""
+    tokenizer = tiny.tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<turn>"]})
+    tokenizer.chat_template = template
+    shutil.copytree(folder, tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    assert load_base(str(tmp_path / "base"), "float32", tmp_path).stop_ids == ends
+
+
 def test_an_installed_package_that_carries_a_model_is_found(folder, tmp_path, monkeypatch):
     package = tmp_path / "site" / "carried_model"
     shutil.copytree(folder, package / "weights")

@@ -151,7 +151,9 @@ async def test_an_empty_message_is_refused(adapters, text):
 async def test_raw_text_is_continued_without_the_chat_template(adapters):
     service = fake_service(adapters)
     await collect(service.complete(CompletionRequest(prompt="once", adapter="mood")))
-    assert service.backend.seen[0].prompt == tuple(map(ord, "once"))
+    assert service.backend.seen[0].prompt == tuple(map(ord, "once")) and service.backend.seen[0].continues
+    await collect(service.reply(ask("once")))
+    assert not service.backend.seen[1].continues, "an answer of its own begins a text of its own"
     events = await collect(service.complete(CompletionRequest(prompt="once", adapter=AUTO)))
     assert events[-1].status == 400
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import string
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -81,6 +82,19 @@ def tokenizer() -> PreTrainedTokenizerFast:
     tokens.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokens.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE)
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """As SentencePiece reads: tokens begin with their space, and a text's own first one is dropped."""
+    words = [f"▁{first}{second}" for first in string.ascii_lowercase[:16] for second in string.ascii_lowercase[:15]]
+    letters = ["<s>", *(f"<0x{byte:02X}>" for byte in "日é".encode()), *string.ascii_lowercase[:10]]
+    tokens = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate([*letters, *words])}, merges=[]))
+    tokens.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokens, bos_token="<s>", eos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE
+    )
 
 
 def config(kind: str) -> PreTrainedConfig:

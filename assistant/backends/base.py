@@ -16,7 +16,8 @@ class Generation:
 
     With `caps_length`, an answer limit that does not fit the context is lowered to what fits;
     without it such a request is refused. With `echo` the prompt's own text, and its scores where any are asked for,
-    come before the answer. `span_sources` are the texts that `decoding.constraint` speaks of.
+    come before the answer. `span_sources` are the texts that `decoding.constraint` speaks of. With `continues` the
+    answer goes on in the middle of the prompt's text, a space that it begins with included.
     """
 
     prompt: tuple[int, ...]
@@ -25,6 +26,7 @@ class Generation:
     caps_length: bool = True
     echo: bool = False
     span_sources: tuple[str, ...] = ()
+    continues: bool = False
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class LocalBackend:
             emit=emit,
             echo=generation.echo,
             constraint=constraint,
+            continues=generation.continues,
         )
         self.engine.submit(sequence)
         try:

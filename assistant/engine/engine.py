@@ -139,8 +139,11 @@ class Engine:
 
     def _book(self, sequence: Sequence) -> ScoreBook:
         if sequence.scores is None:
-            opening = sequence.prompt[0] if sequence.scores_prompt else None
-            sequence.scores = ScoreBook(self._texts, sequence.decoding.logprobs or 0, opening)
+            top = sequence.decoding.logprobs or 0
+            if sequence.scores_prompt:
+                sequence.scores = ScoreBook(self._texts, top, opening=sequence.prompt[0])
+            else:
+                sequence.scores = ScoreBook(self._texts, top, before=sequence.goes_on_from)
         book: ScoreBook = sequence.scores
         return book
 
@@ -196,7 +199,7 @@ class Engine:
 
     def _open(self, sequence: Sequence) -> None:
         """The prompt is read: begin the text."""
-        sequence.stream = TextStream(self.base.tokenizer, sequence.decoding.stop)
+        sequence.stream = TextStream(self.base.tokenizer, sequence.decoding.stop, before=sequence.goes_on_from)
         if sequence.scores_prompt:
             self._book(sequence)  # even a prompt of one token has its entry
         if sequence.echo:

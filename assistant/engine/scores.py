@@ -35,14 +35,15 @@ class ScoreBook:
     Args:
         top: how many of the likeliest tokens to note beside each.
         opening: the first token of an echoed prompt: nothing foretells it, so it has no score.
+        before: what the first token with a score goes on from, see `TextStream`.
     """
 
-    def __init__(self, texts: TokenTexts, top: int, opening: int | None = None) -> None:
+    def __init__(self, texts: TokenTexts, top: int, opening: int | None = None, before: Sequence[int] = ()) -> None:
         self.prompt: list[TokenScore] = []
         self.answer: list[TokenScore] = []
         self._texts = texts
         self._top = top
-        self._stream = TextStream(texts.tokenizer, shows_special=True)
+        self._stream = TextStream(texts.tokenizer, shows_special=True, before=before)
         self._given = 0
         if opening is not None:
             self.prompt.append(TokenScore(token=self._stream.push(opening), token_id=opening, logprob=None))

@@ -47,6 +47,7 @@ class Sequence:
         emit: receives text pieces and at the end one `Finished` or the error; called on the engine's thread.
         echo: the prompt's text comes first, with its scores where any are asked for.
         constraint: which tokens may come next.
+        continues: the answer goes on in the middle of the prompt's text.
     """
 
     prompt: tuple[int, ...]
@@ -56,6 +57,7 @@ class Sequence:
     emit: Callable[[str | Scored | Finished | SwapboardError], None]
     echo: bool = False
     constraint: SpanConstraint | None = None
+    continues: bool = False
     virtual: int = 0
     id: int = field(default_factory=lambda: next(_ids))
     state: State = State.WAITING
@@ -100,6 +102,11 @@ class Sequence:
     def scores_prompt(self) -> bool:
         """Then every token of the prompt is run, wherever else its keys and values lie."""
         return self.echo and self.decoding.logprobs is not None
+
+    @property
+    def goes_on_from(self) -> tuple[int, ...]:
+        """Tokens whose text the answer's own goes on from."""
+        return self.prompt if self.continues else ()
 
     @property
     def is_prefilling(self) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 REPLACEMENT = "\ufffd"
+CONTEXT = 8
+"""Tokens that are decoded again before the first one, of a text that goes on: how it reads may hang on them."""
 
 
 class TextStream:
@@ -15,16 +17,23 @@ class TextStream:
     Args:
         stop: the answer ends before the first of these to appear.
         shows_special: special tokens are text too.
+        before: what the text goes on from. Some tokenizers drop the space that the first token of a text begins with.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, stop: Sequence[str] = (), shows_special: bool = False
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        stop: Sequence[str] = (),
+        shows_special: bool = False,
+        before: Sequence[int] = (),
     ) -> None:
         self._tokenizer = tokenizer
         self._stop = stop
         self._skips_special = not shows_special
-        self._ids: list[int] = []
-        self._decoded = 0
+        self._ids = list(before[-CONTEXT:])
+        if self._decode(self._ids).endswith(REPLACEMENT):
+            self._ids = []  # half a character, which would read otherwise once it is whole
+        self._decoded = len(self._ids)
         self._context = 0
         self._held = ""
         self.is_stopped = False

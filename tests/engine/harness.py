@@ -63,6 +63,7 @@ class Bench:
         max_tokens: int = 12,
         echo: bool = False,
         span_of: str | None = None,
+        continues: bool = False,
         **decoding: object,
     ) -> Answer:
         answer = Answer()
@@ -78,6 +79,7 @@ class Bench:
             emit=answer.items.append,
             echo=echo,
             constraint=constraint,
+            continues=continues,
         )
         self.engine.submit(answer.sequence)
         return answer

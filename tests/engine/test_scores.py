@@ -178,3 +178,17 @@ def test_no_more_than_twenty_tokens_can_be_asked_for():
     assert Decoding(logprobs=20).logprobs == 20
     with pytest.raises(ValueError, match="less than or equal to 20"):
         Decoding(logprobs=21)
+
+
+@pytest.mark.parametrize("echo", [False, True])
+def test_scores_and_text_of_an_answer_that_goes_on_keep_its_first_space(tmp_path, echo):
+    base = tiny.write_base(tmp_path / "base")
+    tiny.word_tokenizer().save_pretrained(base)
+    bench = Bench(base)
+    answer = bench.submit([40, 50, 60], None, 6, echo=echo, continues=True, logprobs=0)
+    bench.run()
+    bench.close()
+    words, (first, *_) = bench.base.tokenizer, answer.finished.scores
+    whole, start = words.decode([40, 50, 60, *answer.ids]), len(words.decode([40, 50, 60]))
+    assert answer.text == (whole if echo else whole[start:]) and answer.text.endswith(whole[start:])
+    assert "".join(score.token for score in answer.finished.scores) == whole[start:] and first.token.startswith(" ")

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from assistant.engine.stream import TextStream
-from tests.tiny import tokenizer
+from tests.tiny import tokenizer, word_tokenizer
 
 TOKENIZER = tokenizer()
 
@@ -65,3 +65,18 @@ def test_a_stop_string_ends_the_text_and_never_leaks(text, stop, expected):
 def test_text_flows_as_soon_as_it_cannot_become_a_stop_string():
     out, _ = pieces("EN two", ("END",))
     assert out[:3] == ["", "", "EN "]
+
+
+def test_a_text_that_goes_on_keeps_the_space_it_begins_with():
+    words = word_tokenizer()
+    before, after = words.convert_tokens_to_ids(["▁aa", "▁bb"]), words.convert_tokens_to_ids(["▁cc", "▁dd"])
+
+    def text(**options: object) -> str:
+        stream = TextStream(words, **options)
+        return "".join([*map(stream.push, after), stream.finish()])
+
+    assert text() == "cc dd" and text(before=before) == " cc dd" == words.decode([*before, *after])[len("aa bb") :]
+    stopped = TextStream(words, (" cc",), before=before)
+    assert stopped.push(after[0]) == "" and stopped.is_stopped, "a stop string may begin with that space"
+    half = words.convert_tokens_to_ids(["▁aa", "<0xE6>", "<0x97>"])
+    assert text(before=half) == "cc dd", "how half a character reads is not held against what follows"
