@@ -16,6 +16,10 @@ from assistant.ui.render import chip
 
 COLUMNS = ("Name", "Task", "Type", "Rank", "Size", "State", "Digest", "Scores")
 STATES = {"on disk": "idle", "resident": "good", "broken": "bad"}
+MAIN = ("f1", "rouge_l", "accuracy", "chrf", "perplexity", "em")
+"""Of the scores on one file of data, the first of these is the one the table tells."""
+SHOWN = 3
+"""Files of data that the table tells of."""
 FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---\r?\n", re.DOTALL)
 
 
@@ -40,7 +44,7 @@ def _row(status: AdapterStatus, selected: str) -> str:
         size(adapter.nbytes) if adapter.nbytes else "–",
         state_badge(status),
         f"<code>{one_line(adapter.digest[:12]) or '–'}</code>",
-        "<br>".join(one_line(score_text(score)) for score in adapter.card.scores[:3]) or "–",
+        "<br>".join(_measured(adapter.card.scores)) or "–",
     )
     here = ' class="sb-selected" aria-selected="true"' if adapter.name == selected else ""
     row = "".join(f'<td data-label="{column}">{cell}</td>' for column, cell in zip(COLUMNS, cells, strict=True))
@@ -56,9 +60,32 @@ def state_badge(status: AdapterStatus) -> str:
     return f'<span class="sb-state sb-state-{kind}"{tip}>{one_line(status.state + pinned)}</span>'
 
 
+def main_scores(scores: Sequence[Score]) -> list[Score]:
+    """Of each file of data the score that says most, in the card's order."""
+    by_data: dict[str, list[Score]] = {}
+    for score in scores:
+        by_data.setdefault(score.data, []).append(score)
+    rank = {metric: place for place, metric in enumerate(MAIN)}
+    return [min(measured, key=lambda score: rank.get(score.metric, len(rank))) for measured in by_data.values()]
+
+
+def _measured(scores: Sequence[Score]) -> list[str]:
+    """Lines of the table; where there are several, each names its data."""
+    chosen = main_scores(scores)
+    return [
+        one_line(score_text(score))
+        + (f" <small>{one_line('/'.join(score.data.split('/')[-2:]))}</small>" if len(chosen) > 1 else "")
+        for score in chosen[:SHOWN]
+    ]
+
+
 def score_text(score: Score) -> str:
     """One figure in a line: what was measured, its interval, and the base beside it."""
-    text = f"{score.metric} {score.value:.3g}"
+    return f"{score.metric} {_figure(score)}"
+
+
+def _figure(score: Score) -> str:
+    text = f"{score.value:.3g}"
     if score.low is not None and score.high is not None:
         text += f" [{score.low:.3g}, {score.high:.3g}]"
     return text if score.base is None else f"{text}, base {score.base:.3g}"
@@ -89,7 +116,7 @@ def adapter_details(status: AdapterStatus) -> str:
     for key, value in card.decoding.items():
         rows.append((f"Own {one_line(str(key))}", one_line(str(value))))
     for score in card.scores:
-        rows.append((one_line(score.metric), f"{one_line(score_text(score))}{_source(score)}"))
+        rows.append((one_line(score.metric), f"{one_line(_figure(score))}{_source(score)}"))
     if card.gate is not None:
         rows.append(("Gate", _gate(card.gate)))
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)

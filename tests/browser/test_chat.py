@@ -293,6 +293,8 @@ async def test_markup_in_a_message_runs_nothing_and_fetches_nothing_from_elsewhe
 async def test_on_a_phone_nothing_is_wider_than_the_screen_and_the_list_is_a_drawer(visit):
     page = await visit(viewport={"width": 390, "height": 844}, color_scheme="dark")
     await expect(page.locator("#chat-side")).to_be_hidden()
+    picker = await page.locator("#adapter-picker").bounding_box()
+    assert picker is not None and picker["width"] >= 200
     await ask_and_wait(page, "mood and sums of " + "a long word " * 20)
     await page.get_by_role("button", name="Conversations").click()
     await expect(listed(page)).to_be_visible()

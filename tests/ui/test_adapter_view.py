@@ -38,6 +38,38 @@ def test_a_score_tells_how_many_records_it_is_of_and_how_they_were_asked(tmp_pat
     assert "<small>d, 2026-01-01" in details and "<small>d (1,821, rag), 2026-01-01" in details
 
 
+def measured(data: str, *metrics: str) -> list[Score]:
+    return [SCORE.model_copy(update={"metric": metric, "data": data}) for metric in metrics]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "main"),
+    [
+        (("em", "f1", "raw_accuracy"), "f1"),
+        (("accuracy", "precision", "recall", "f1", "exact", "ece"), "f1"),
+        (("rouge_1", "rouge_2", "rouge_l", "bleu", "chrf"), "rouge_l"),
+        (("length_accuracy", "accuracy", "margin"), "accuracy"),
+        (("reward", "margin"), "reward"),
+    ],
+)
+def test_of_one_file_of_data_the_figure_that_says_most_is_told(metrics, main):
+    assert [score.metric for score in view.main_scores(measured("d", *metrics))] == [main]
+
+
+def test_the_table_tells_one_score_of_each_of_the_first_three_files_of_data(status):
+    scores = measured("data/qa/a.jsonl", "em", "f1") + measured("data/tldr/b.jsonl", "rouge_1", "rouge_l")
+    scores += measured("data/pairs/c.jsonl", "accuracy") + measured("data/law/d.jsonl", "f1")
+    card = status.adapter.card.model_copy(update={"scores": scores})
+    table = view.adapter_table([replace(status, adapter=replace(status.adapter, card=card))], "")
+    told = ("f1 0.912", "<small>qa/a.jsonl", "rouge_l 0.912", "<small>tldr/b.jsonl", "accuracy 0.912", "pairs/c.jsonl")
+    assert all(text in table for text in told)
+    assert not any(text in table for text in ("em 0", "rouge_1", "law/d.jsonl"))
+
+
+def test_a_score_is_named_once_in_the_details(status):
+    assert "<dt>accuracy</dt><dd>0.912 [0.88, 0.94], base 0.6<small>" in view.adapter_details(status)
+
+
 def test_a_broken_adapter_is_shown_with_its_reason(tmp_path: Path):
     (tmp_path / "torn").mkdir()
     statuses = fake_service(tmp_path).adapters()
