@@ -12,11 +12,12 @@ from pathlib import Path
 
 import peft
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from assistant.adapter_pool import convert
 from assistant.adapter_pool.intake import Intake
-from assistant.adapter_pool.loader import Loader
+from assistant.adapter_pool.loader import FLOATS, Loader
 from assistant.base_model import load_base
 from assistant.catalog import CARD_FILE, CONFIG_FILE, README_FILE, WEIGHTS_FILE, Catalog
 from assistant.errors import AdapterRejected, UnknownAdapter
@@ -104,6 +105,12 @@ def _nan(folder: Path, value: float = float("nan")) -> None:
     save_file(tensors, folder / WEIGHTS_FILE)
 
 
+def _cast(folder: Path, dtype: torch.dtype) -> Path:
+    tensors = {key: value.to(dtype) for key, value in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    return folder
+
+
 def _rename(folder: Path, old: str, new: str) -> None:
     tensors = {key.replace(old, new): value for key, value in load_file(folder / WEIGHTS_FILE).items()}
     save_file(tensors, folder / WEIGHTS_FILE)
@@ -124,6 +131,11 @@ def _narrow(folder: Path) -> None:
     [
         (_nan, "NaN or infinite"),
         (lambda f: _nan(f, float("inf")), "NaN or infinite"),
+        (lambda f: _nan(_cast(f, torch.float8_e4m3fn)), "NaN or infinite"),
+        (lambda f: _nan(_cast(f, torch.float8_e5m2), float("inf")), "NaN or infinite"),
+        (lambda f: _cast(f, torch.complex64), "is of torch.complex64; allowed: torch.float64, "),
+        (lambda f: _cast(f, torch.int8), "is of torch.int8; allowed"),
+        (lambda f: _cast(f, torch.bool), "is of torch.bool; allowed"),
         (lambda f: _rename(f, "q_proj", "query"), "match nothing in base"),
         (lambda f: _rename(f, "base_model.model.", "other."), "no LoRA weight"),
         (lambda f: _rename(f, ".lora_A", ".lora_magnitude_vector"), "no LoRA weight"),
@@ -231,6 +243,11 @@ def test_a_zip_whose_data_is_damaged_is_refused(intake, good, tmp_path, method):
     bad.write_bytes(data)
     with pytest.raises(AdapterRejected, match="cannot be read as a zip"):
         intake.admit(bad)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_weights_are_taken_in_any_floating_type(intake, good, tmp_path, dtype):
+    assert intake.admit(_cast(copy(good, tmp_path), dtype), "a").is_usable
 
 
 @pytest.mark.parametrize(
