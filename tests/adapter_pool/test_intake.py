@@ -14,6 +14,7 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
 from assistant.adapter_pool import convert
 from assistant.adapter_pool.intake import Intake
@@ -326,3 +327,11 @@ def test_a_type_that_peft_cannot_convert_is_refused_by_name(intake, base, tmp_pa
     folder = tiny.write_adapter(tmp_path / "oft", base, config, 3)
     with pytest.raises(AdapterRejected, match=r"OFT is not served.*LORA, DORA, .*PREFIX_TUNING"):
         intake.admit(folder)
+
+
+def test_a_reward_adapter_that_would_be_converted_is_refused_for_its_head(intake, base, tmp_path):
+    config = peft.LoHaConfig(r=2, alpha=4, target_modules=["q_proj"], task_type="SEQ_CLS")
+    tuned = peft.get_peft_model(AutoModelForSequenceClassification.from_pretrained(base, num_labels=1), config)
+    tuned.save_pretrained(tmp_path / "loha")
+    with pytest.raises(AdapterRejected, match=r"reward adapter of type LOHA .*would lose its head; .*LORA, DORA"):
+        intake.admit(tmp_path / "loha")
