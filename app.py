@@ -79,7 +79,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
         taken.close()
     if errors:
         why, allowed = errors[0].strerror, "a port from 1 to 65535 that no other program uses and that you may open"
-        raise SettingsError(f"SWAPBOARD_PORT={port}: {why} at {host!r}; allowed: {allowed}") from errors[0]
+        raise SettingsError(f"SWAPBOARD_PORT={port}: {why}; allowed: {allowed}") from errors[0]
     raise SettingsError(
         f"SWAPBOARD_HOST={host!r}: {failed[0].strerror}; allowed: a name or address of this machine"
     ) from failed[0]
