@@ -27,6 +27,6 @@ VOLUME /data
 EXPOSE 7860
 
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/readyz')"]
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ.get('SWAPBOARD_PORT', '7860') + '/readyz')"]
 
 CMD ["python", "app.py"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,7 +17,7 @@ from assistant.api.comparisons import comparisons_router
 from assistant.api.openai import install
 from assistant.api.votes import votes_router
 from assistant.build import build_comparisons, build_service, build_store
-from assistant.errors import SwapboardError
+from assistant.errors import SettingsError, SwapboardError
 from assistant.feedback.store import Store
 from assistant.feedback.votes import VoteStore
 from assistant.service import ChatService
@@ -51,19 +53,64 @@ def warm_up(service: ChatService) -> None:
     service.retriever.refresh()
 
 
+def listen(host: str, port: int) -> list[socket.socket]:
+    """The port, taken on every address of the host. Who connects before the server runs waits for it.
+
+    Raises:
+        SettingsError: the host is no address of this machine, or the port cannot be had.
+    """
+    sockets: list[socket.socket] = []
+    failed: list[OSError] = []
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"SWAPBOARD_HOST={host!r}: {error}; allowed: a name or address of this machine") from error
+    for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+        try:
+            sockets.append(socket.create_server(address, family=family))
+        except OSError as error:
+            failed.append(error)
+    # A machine without IPv6 may well have it as an address of localhost.
+    missing = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    errors = [error for error in failed if error.errno not in missing]
+    if sockets and not errors:
+        return sockets
+    for taken in sockets:
+        taken.close()
+    if errors:
+        why, allowed = errors[0].strerror, "a port from 1 to 65535 that no other program uses and that you may open"
+        raise SettingsError(f"SWAPBOARD_PORT={port}: {why}; allowed: {allowed}") from errors[0]
+    raise SettingsError(
+        f"SWAPBOARD_HOST={host!r}: {failed[0].strerror}; allowed: a name or address of this machine"
+    ) from failed[0]
+
+
+class Server(uvicorn.Server):
+    """Says so when it is ready."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(f"Swapboard is ready at http://{self.config.host}:{self.config.port}", flush=True)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     allow_open_files()
     try:
         settings = load_settings()
+        sockets = listen(settings.host, settings.port)
         store = build_store(settings)
         service = build_service(settings, store)
     except SwapboardError as error:
         sys.exit(f"Swapboard cannot start: {error}")
     app = build_app(settings, service, store)
-    print(f"Swapboard is ready at http://{settings.host}:{settings.port}", flush=True)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_level="warning", timeout_graceful_shutdown=5
+    )
+    with suppress(KeyboardInterrupt):
+        Server(config).run(sockets)
 
 
 if __name__ == "__main__":

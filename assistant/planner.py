@@ -40,7 +40,7 @@ MORE_THAN_ONE = re.compile(r"\n|[?？]\s*\S")
 
 
 class Routes(Protocol):
-    def route(self, text: str) -> list[Route]: ...
+    def route(self, text: str, has_documents: bool = False) -> list[Route]: ...
 
 
 class Renders(Protocol):
@@ -114,7 +114,7 @@ class Planner:
         if last.role != "user" or not last.content.strip():
             raise InvalidRequest("the last message must be the user's and hold some text")
         if request.adapter == AUTO:
-            routes = self.router.route(last.content)
+            routes = self.router.route(last.content, has_documents=request.retrieval is not None)
         else:
             routes = [Route(adapter=request.adapter, confidence=1.0, reason="chosen by you", text=last.content)]
         return [self._chat_step(request, route) for route in routes]

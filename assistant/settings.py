@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from assistant.errors import SettingsError
@@ -80,6 +80,15 @@ class Settings(BaseSettings):
         None,
         description="Confidence below which Auto uses the base; unset: the value chosen on the development half of the routing set.",
     )
+
+    @field_validator("data_dir", "adapters_dir")
+    @classmethod
+    def _expand(cls, folder: Path) -> Path:
+        # A shell leaves the ~ of an env file, and of a value in quotes, as it is.
+        try:
+            return folder.expanduser()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
 
     @property
     def database(self) -> str:

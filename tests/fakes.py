@@ -108,7 +108,7 @@ class KeywordRouter:
     def __init__(self, names: Callable[[], Sequence[str]]) -> None:
         self.names = names
 
-    def route(self, text: str) -> list[Route]:
+    def route(self, text: str, has_documents: bool = False) -> list[Route]:
         hits = [name for name in self.names() if name in text]
         return [Route(adapter=name, confidence=0.9, reason=f"says {name!r}", text=text) for name in hits] or [
             Route(adapter=BASE, confidence=0.1, reason="nothing matched", text=text)

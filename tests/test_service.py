@@ -328,7 +328,7 @@ async def test_only_the_last_question_has_passages_and_earlier_turns_stay(adapte
 
 async def test_every_step_of_auto_searches_for_its_own_text(adapters):
     class Splitter:
-        def route(self, text):
+        def route(self, text, has_documents):
             routes = fake_service(adapters).router.route(text)
             return [route.model_copy(update={"text": f"{route.adapter}: the lighthouse"}) for route in routes]
 
@@ -338,6 +338,21 @@ async def test_every_step_of_auto_searches_for_its_own_text(adapters):
     done = (await collect(service.reply(about("mood and sums", adapter=AUTO))))[-1]
     assert [query for query, _ in retriever.asked] == ["mood: the lighthouse", "sums: the lighthouse"]
     assert all(part.passages for part in done.parts)
+
+
+async def test_auto_is_told_whether_there_are_documents_to_answer_from(adapters):
+    told = []
+
+    class Listener:
+        def route(self, text, has_documents):
+            told.append(has_documents)
+            return fake_service(adapters).router.route(text)
+
+    service = fake_service(adapters, retriever=ListRetriever(LIGHTHOUSE))
+    object.__setattr__(service.planner, "router", Listener())
+    for request in (about("the lighthouse", adapter=AUTO), ask("the lighthouse", adapter=AUTO)):
+        assert isinstance((await collect(service.reply(request)))[-1], Done)
+    assert told == [True, False]
 
 
 async def test_a_query_of_its_own_is_searched_for_in_place_of_the_question(adapters):

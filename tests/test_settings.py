@@ -54,6 +54,18 @@ def test_a_wrong_setting_names_key_value_and_what_is_allowed(monkeypatch, tmp_pa
     assert key in str(caught.value) and value in str(caught.value) and allowed in str(caught.value)
 
 
+def test_a_tilde_in_a_folder_is_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    env = tmp_path / ".env"
+    env.write_text("SWAPBOARD_DATA_DIR=~/kept\nSWAPBOARD_ADAPTERS_DIR=~/tuned\n")
+    settings = load_settings(env)
+    assert (settings.data_dir, settings.adapters_dir) == (tmp_path / "kept", tmp_path / "tuned")
+    assert str(tmp_path / "kept") in settings.database
+    env.write_text("SWAPBOARD_DATA_DIR=~no-such-user/kept\n")
+    with pytest.raises(SettingsError, match=r"SWAPBOARD_DATA_DIR='~no-such-user/kept'.*allowed: a path"):
+        load_settings(env)
+
+
 def test_settings_cannot_be_changed(tmp_path):
     with pytest.raises(ValidationError):
         load_settings(tmp_path / "none").port = 1

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -26,3 +32,22 @@ def test_an_environment_that_failed_half_way_is_made_anew(tmp_path):
         assert failed.returncode != 0, failed.stdout
         assert (tmp_path / "made").read_text().split() == ["made"] * times
     assert python.exists()
+
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_the_container_asks_for_its_health_where_it_serves():
+    check = re.search(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.M)
+    _, *arguments = json.loads(check[1])
+    with HTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {**os.environ, "SWAPBOARD_PORT": str(server.server_port)}
+        subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
+        server.shutdown()

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from assistant.adapter_pool.patterns import check_patterns
 from assistant.adapter_pool.weights import KEY_PREFIX
-from assistant.catalog import CONFIG_FILE, SERVED_TYPES, WEIGHTS_FILE, Conversion
+from assistant.catalog import CONFIG_FILE, REWARD_TASK, SERVED_TYPES, WEIGHTS_FILE, Conversion
 from assistant.errors import AdapterRejected
 
 # Types whose change of a layer PEFT can state as a matrix. Others are refused before PEFT sees them: an X-LoRA
@@ -56,7 +56,7 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
         Where it came from, and per layer ‖ΔW − BA‖ / ‖ΔW‖ (Frobenius): the worst and the mean.
 
     Raises:
-        AdapterRejected: PEFT cannot load it on this base or cannot convert it.
+        AdapterRejected: PEFT cannot load it on this base or cannot convert it, or it is a reward adapter.
         AdapterBroken: see `check_patterns`.
     """
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -66,6 +66,12 @@ def convert(folder: Path, model: PreTrainedModel) -> Conversion:
     if kind not in CONVERTIBLE:
         raise AdapterRejected(
             f"type {kind} is not served and PEFT cannot convert it to LORA; "
+            f"served as they are: {', '.join(SERVED_TYPES)}"
+        )
+    if config.get("task_type") == REWARD_TASK:
+        # PEFT's conversion drops the head.
+        raise AdapterRejected(
+            f"a reward adapter of type {kind} is not served: converted to LORA it would lose its head; "
             f"served as they are: {', '.join(SERVED_TYPES)}"
         )
     matched = [field for field in config if field.endswith("_pattern")]

@@ -46,6 +46,9 @@ READERS: dict[str, Callable[[dict[str, Any], dict[str, Tensor], BaseShape], Adap
 }
 """By `kind_of` the config: config, tensors and base in, weights or AdapterBroken out."""
 
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2)
+"""Types that what is served may be saved in."""
+
 
 class Loader:
     """Loads adapters for one base."""
@@ -92,6 +95,9 @@ class Loader:
 
     def build(self, config: dict[str, Any], tensors: dict[str, Tensor]) -> AdapterWeights:
         """Weights from what the files hold; checks types, names, shapes and values."""
+        for name, tensor in tensors.items():
+            if tensor.dtype not in FLOATS:
+                raise AdapterBroken(f"{name} is of {tensor.dtype}; allowed: {', '.join(map(str, FLOATS))}")
         check_finite(tensors)
         config, tensors, head = take_head(config, tensors, self._base.hidden)
         kind = kind_of(config)
@@ -121,7 +127,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def check_finite(tensors: dict[str, Tensor]) -> None:
-    """Raises AdapterBroken where a value is NaN or infinite: one such row would spoil its whole answer."""
+    """Raises AdapterBroken where a value is NaN or infinite: one such row would spoil its whole answer.
+
+    Other types than `FLOATS` are passed over: some that are converted hold indices.
+    """
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        # PyTorch cannot ask this of every float8.
+        if tensor.dtype in FLOATS and not torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor).all():
             raise AdapterBroken(f"{name} holds NaN or infinite values")

@@ -1,4 +1,4 @@
-"""Reads the head of a reward adapter: PEFT's sequence classification with one output, on top of any adapter type."""
+"""Reads the head of a reward adapter: PEFT's sequence classification with one output, on any type served as it is."""
 
 from __future__ import annotations
 

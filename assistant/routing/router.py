@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -37,6 +37,8 @@ MOST_ASKS = 8
 """Requests of one message that may become steps; a message of more is a list, and is answered whole. Each costs two
 vectors before, and as a step an answer of its own."""
 UNKNOWN_TASK = "unknown"
+QA_TASK = "qa"
+"""The task of adapters that answer a question from a passage."""
 LOWER_IS_BETTER = frozenset({"perplexity", "loss", "ece", "wer", "ter"})
 
 
@@ -44,6 +46,7 @@ LOWER_IS_BETTER = frozenset({"perplexity", "loss", "ece", "wer", "ter"})
 class Target:
     """One task that can be asked for: its examples, the adapter that serves it, and why that one."""
 
+    task: str
     adapter: str
     examples: Examples
     choice: str
@@ -81,10 +84,11 @@ class Router:
         self._cards: dict[tuple[str, tuple[str, ...]], Examples] = {}
         self._lock = threading.Lock()
 
-    def route(self, text: str) -> list[Route]:
+    def route(self, text: str, has_documents: bool = False) -> list[Route]:
         """One route per step, in the order of the message; a message with one intent is one step, whole.
 
-        So is one that asks for more than `MOST_ASKS` things; its reason says so.
+        So is one that asks for more than `MOST_ASKS` things; its reason says so. With `has_documents` passages will be
+        put before the message: a whole one that no task is found in is then a question on a passage, not general chat.
         """
         targets, chat = self._targets()
         if not text.strip() or not targets:
@@ -104,6 +108,8 @@ class Router:
         ]
         steps = self._steps(parts, request.asks, materials) if parts else []
         if not steps:
+            if has_documents:
+                whole = _from_documents(whole, targets)
             reason = whole.reason
             if len(asks) > MOST_ASKS:
                 reason += f"; it asks for {len(asks)} things, more than {MOST_ASKS}, and stays whole"
@@ -169,7 +175,7 @@ class Router:
                 key = (",".join(sorted(adapter.digest for adapter in adapters)), texts)
                 wanted[key] = self._cards.get(key) or self._embedded(texts)
                 chosen, choice = best_of(task, adapters)
-                targets.append(Target(chosen.name, wanted[key], choice))
+                targets.append(Target(task, chosen.name, wanted[key], choice))
             # What is no longer in the catalogue is forgotten.
             self._cards = wanted
             return targets, self._chat
@@ -209,6 +215,15 @@ def best_of(task: str, adapters: Sequence[Adapter]) -> tuple[Adapter, str]:
     chosen = scored[0] if len(scored) == 1 else by_name[0]
     why = "the only one with a score" if len(scored) == 1 else "the first by name, as no score compares them"
     return chosen, f"; of {len(by_name)} adapters for {task} it is {why}"
+
+
+def _from_documents(judgement: Judgement, targets: Sequence[Target]) -> Judgement:
+    """What the base would answer is answered from the documents by the adapter for questions on a passage, if any."""
+    target = next((target for target in targets if target.task == QA_TASK), None)
+    if judgement.adapter != BASE or target is None:
+        return judgement
+    reason = f"answers from your documents{target.choice}; without them: {judgement.reason}"
+    return replace(judgement, adapter=target.adapter, reason=reason)
 
 
 def _same(score: Score, scores: Iterable[Score]) -> Score | None:

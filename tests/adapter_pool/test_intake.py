@@ -12,11 +12,13 @@ from pathlib import Path
 
 import peft
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
 from assistant.adapter_pool import convert
 from assistant.adapter_pool.intake import Intake
-from assistant.adapter_pool.loader import Loader
+from assistant.adapter_pool.loader import FLOATS, Loader
 from assistant.base_model import load_base
 from assistant.catalog import CARD_FILE, CONFIG_FILE, README_FILE, WEIGHTS_FILE, Catalog
 from assistant.errors import AdapterRejected, UnknownAdapter
@@ -104,6 +106,12 @@ def _nan(folder: Path, value: float = float("nan")) -> None:
     save_file(tensors, folder / WEIGHTS_FILE)
 
 
+def _cast(folder: Path, dtype: torch.dtype) -> Path:
+    tensors = {key: value.to(dtype) for key, value in load_file(folder / WEIGHTS_FILE).items()}
+    save_file(tensors, folder / WEIGHTS_FILE)
+    return folder
+
+
 def _rename(folder: Path, old: str, new: str) -> None:
     tensors = {key.replace(old, new): value for key, value in load_file(folder / WEIGHTS_FILE).items()}
     save_file(tensors, folder / WEIGHTS_FILE)
@@ -124,6 +132,11 @@ def _narrow(folder: Path) -> None:
     [
         (_nan, "NaN or infinite"),
         (lambda f: _nan(f, float("inf")), "NaN or infinite"),
+        (lambda f: _nan(_cast(f, torch.float8_e4m3fn)), "NaN or infinite"),
+        (lambda f: _nan(_cast(f, torch.float8_e5m2), float("inf")), "NaN or infinite"),
+        (lambda f: _cast(f, torch.complex64), "is of torch.complex64; allowed: torch.float64, "),
+        (lambda f: _cast(f, torch.int8), "is of torch.int8; allowed"),
+        (lambda f: _cast(f, torch.bool), "is of torch.bool; allowed"),
         (lambda f: _rename(f, "q_proj", "query"), "match nothing in base"),
         (lambda f: _rename(f, "base_model.model.", "other."), "no LoRA weight"),
         (lambda f: _rename(f, ".lora_A", ".lora_magnitude_vector"), "no LoRA weight"),
@@ -233,6 +246,11 @@ def test_a_zip_whose_data_is_damaged_is_refused(intake, good, tmp_path, method):
         intake.admit(bad)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_weights_are_taken_in_any_floating_type(intake, good, tmp_path, dtype):
+    assert intake.admit(_cast(copy(good, tmp_path), dtype), "a").is_usable
+
+
 @pytest.mark.parametrize(
     "pattern",
     ["q_proj", r"^model\.layers\.\d+\.self_attn\.(q|k)_proj$", r".*\.(q|v)_proj", "[qkv]_proj", "v_proj|q_proj"],
@@ -309,3 +327,11 @@ def test_a_type_that_peft_cannot_convert_is_refused_by_name(intake, base, tmp_pa
     folder = tiny.write_adapter(tmp_path / "oft", base, config, 3)
     with pytest.raises(AdapterRejected, match=r"OFT is not served.*LORA, DORA, .*PREFIX_TUNING"):
         intake.admit(folder)
+
+
+def test_a_reward_adapter_that_would_be_converted_is_refused_for_its_head(intake, base, tmp_path):
+    config = peft.LoHaConfig(r=2, alpha=4, target_modules=["q_proj"], task_type="SEQ_CLS")
+    tuned = peft.get_peft_model(AutoModelForSequenceClassification.from_pretrained(base, num_labels=1), config)
+    tuned.save_pretrained(tmp_path / "loha")
+    with pytest.raises(AdapterRejected, match=r"reward adapter of type LOHA .*would lose its head; .*LORA, DORA"):
+        intake.admit(tmp_path / "loha")

@@ -96,6 +96,39 @@ def test_examples_are_embedded_once_and_again_when_the_digest_changes(shelf: lis
     assert len(words.calls) == first + 3
 
 
+PASSAGE = ("Context: Tea reached the port in spring.\n\nQuestion: When did tea reach the port?",)
+
+
+def test_with_documents_what_the_base_would_answer_is_a_question_on_a_passage(shelf: list[Adapter]) -> None:
+    shelf.append(adapter("reader", "qa", PASSAGE))
+    router = Router(BagOfWords().embed, lambda: shelf, threshold=0.6)
+    text = "Tell me something interesting, please."
+    [bare], [route] = router.route(text), router.route(text, has_documents=True)
+    assert bare.adapter == BASE
+    assert (route.adapter, route.text, route.confidence) == ("reader", text, bare.confidence)
+    assert route.reason == f"answers from your documents; without them: {bare.reason}"
+
+
+def test_with_documents_a_task_that_auto_is_sure_of_and_several_intents_stay(shelf: list[Adapter]) -> None:
+    shelf.append(adapter("reader", "qa", PASSAGE))
+    router = Router(BagOfWords().embed, lambda: shelf)
+    several = "Summarise this text and classify the mood as positive or negative:\n\nThe stove smoked."
+    for text, adapters in ((MOOD[0], ["mood"]), (several, ["short", "mood"])):
+        assert [route.adapter for route in router.route(text, has_documents=True)] == adapters
+        assert router.route(text, has_documents=True) == router.route(text)
+
+
+@pytest.mark.parametrize("fields", [{"task": "law"}, {"task": "qa", "error": "made for another base"}])
+def test_with_documents_the_base_answers_where_no_adapter_reads_passages(
+    shelf: list[Adapter], fields: dict[str, str]
+) -> None:
+    shelf.append(adapter("reader", examples=PASSAGE, **fields))
+    router = Router(BagOfWords().embed, lambda: shelf, threshold=0.6)
+    text = "Tell me something interesting, please."
+    assert router.route(text, has_documents=True) == router.route(text)
+    assert router.route(text)[0].adapter == BASE
+
+
 def test_several_intents_become_steps_in_the_order_of_the_message(shelf: list[Adapter]) -> None:
     material = "The stove smoked. Tell me why anyone would come back? The lake is nice, though."
     text = f"Summarise this text and classify the mood as positive or negative:\n\n{material}"
