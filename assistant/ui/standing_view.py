@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from math import nan
 from typing import Any
 
 import matplotlib as mpl
@@ -124,7 +125,7 @@ def basis(board: Leaderboard) -> str:
         lines.append("No battle is left out.")
     if board.left_seat and board.twice_as_long:
         lines.append(
-            f"To stand further left is worth {_interval(board.left_seat, '+')} points, "
+            f"Worth in points: to stand further left {_interval(board.left_seat, '+')}, "
             f"to be twice as long {_interval(board.twice_as_long, '+')}."
         )
     return "".join(f"<p>{one_line(line)}</p>" for line in lines)
@@ -177,7 +178,9 @@ def _split(name: str, by: By) -> tuple[str, str]:
 
 
 def _interval(value: Interval, sign: str = "") -> str:
-    return f"{value.value:{sign}.0f} [{value.low:{sign}.0f}, {value.high:{sign}.0f}]".replace("-", "−")
+    known = value.low is not None and value.high is not None
+    bounds = f"[{value.low:{sign}.0f}, {value.high:{sign}.0f}]" if known else "(too few votes)"
+    return f"{value.value:{sign}.0f} {bounds}".replace("-", "−")
 
 
 def _count(number: int, noun: str) -> str:
@@ -210,9 +213,10 @@ def standings_plot(board: Leaderboard, by: By) -> str:
                 [one.value for one in intervals],
                 [place + shift for place in range(len(names))],
                 # The value of the votes themselves may lie outside the percentiles of the samples.
+                # Without an interval no bar is drawn.
                 xerr=[
-                    [max(one.value - one.low, 0) for one in intervals],
-                    [max(one.high - one.value, 0) for one in intervals],
+                    [nan if one.low is None else max(one.value - one.low, 0) for one in intervals],
+                    [nan if one.high is None else max(one.high - one.value, 0) for one in intervals],
                 ],
                 fmt="o",
                 markersize=5,

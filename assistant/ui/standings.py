@@ -9,7 +9,7 @@ import gradio as gr
 from assistant.background import in_background
 from assistant.feedback.ballots import Case
 from assistant.feedback.battles import By
-from assistant.feedback.leaderboard import Leaderboard, leaderboard
+from assistant.feedback.leaderboard import FEWEST, Leaderboard, leaderboard
 from assistant.ui import standing_view as view
 from assistant.ui.history import Updates
 from assistant.ui.preference_view import NONE_FITS, NONE_YET
@@ -17,8 +17,9 @@ from assistant.ui.preference_view import NONE_FITS, NONE_YET
 BY: list[tuple[str, By]] = [("Way and adapter", "contestant"), ("Way", "mode"), ("Adapter", "adapter")]
 HOW = (
     '<p class="sb-hint">Bradley–Terry strengths with ties as Davidson has them, in Elo points around 1000; brackets and '
-    "bars are 95 % intervals from 1,000 bootstrap samples of whole rankings. The other column takes away what standing "
-    "further left and being longer did.</p>"
+    "bars are 95 % intervals from 1,000 bootstrap samples of whole rankings. Too few votes for one have those in fewer "
+    f"than {FEWEST} rankings, and those who only won or only lost. The other column takes away what standing further left "
+    "and being longer did.</p>"
 )
 NO_BATTLES = '<p class="sb-empty">No two answers have been ranked against each other yet: vote in <b>Compare</b>.</p>'
 

@@ -174,6 +174,7 @@ async def test_the_leaderboard_is_plain_json(voted):
     assert [one["name"] for one in board["standings"]] == ["tuned", "prompt", "rag"]
     best = board["standings"][0]
     assert best["rating"]["low"] < best["rating"]["value"] < best["rating"]["high"] and best["wins"] == 16
+    assert board["standings"][2]["rating"]["low"] is None, "it has always lost"
     assert (board["rankings"], board["battles"], board["left_out"]) == (10, 30, {})
     assert sum(board["votes_per_day"].values()) == 10
     empty = (await voted.get("/v1/leaderboard", params={"until": "2020-01-01"})).json()

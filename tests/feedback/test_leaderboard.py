@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 from assistant.errors import InvalidRequest
 from assistant.feedback.battles import FAILED, HIDDEN, LEAKED, SAME, SKIPPED, Battle, battles, names_itself
 from assistant.feedback.bradley_terry import RIDGE, fit
-from assistant.feedback.leaderboard import MEAN, POINTS, adjusted_strengths, interval, leaderboard, strengths
+from assistant.feedback.leaderboard import FEWEST, MEAN, POINTS, adjusted_strengths, interval, leaderboard, strengths
 from tests.feedback.cases import case, rating_case
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -66,6 +66,34 @@ def coverage(simulate, count: int, runs: int, samples: int = 400) -> float:
 def test_intervals_hold_the_true_strengths(simulate, count):
     # Sixty runs have a standard error of about 1.5 points; the five hundred of the slow test have half a point.
     assert 0.90 <= coverage(simulate, count, runs=60, samples=200) <= 0.99
+
+
+def few_votes(count: int, chance: float, runs: int, samples: int) -> list[bool]:
+    """Of two contestants one wins with this chance: whether its interval, where there is one, holds its strength."""
+    true, held = MEAN + POINTS * math.log(chance / (1 - chance)) / 2, []
+    for run in range(runs):
+        wins = np.random.default_rng(run).random(count) < chance
+        cases = [case(["x", "y"], (1, 2) if win else (2, 1), voter=f"{at}") for at, win in enumerate(wins)]
+        (found,) = [one.rating for one in leaderboard(cases, samples=samples).standings if one.name == "prompt:base"]
+        if found.low is not None:
+            held.append(found.low <= true <= found.high)
+    return held
+
+
+@pytest.mark.parametrize("count", [3, 5, 10, 20])
+def test_where_few_votes_give_an_interval_it_holds_the_true_strength(count):
+    held = few_votes(count, 0.75, runs=60, samples=100)
+    assert bool(held) is (count >= FEWEST) and sum(held) >= 0.85 * len(held)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chance", [0.6, 0.75, 0.9])
+@pytest.mark.parametrize("count", [10, 20])
+def test_nine_in_ten_of_the_intervals_of_few_votes_hold_the_true_strength(count, chance):
+    held = few_votes(count, chance, runs=500, samples=400)
+    share = sum(held) / len(held)
+    print(f"\ncoverage over {len(held)} of 500 runs, {count} votes, {chance:.0%} won: {share:.1%}")
+    assert share >= 0.9
 
 
 @pytest.mark.slow
@@ -166,6 +194,31 @@ def test_a_leaderboard_says_who_was_preferred_and_what_it_rests_on():
     assert (board.rankings, board.battles) == (17, 49)
     assert board.votes_per_day == {date(2026, 1, 1): 12, date(2026, 1, 2): 5, date(2026, 1, 3): 1}
     assert set(board.agreement) >= {"preference", "thumb", "fluency"}
+
+
+@pytest.mark.parametrize(
+    ("votes", "known"),
+    [
+        ([(["x", "y"], (1, 2))], []),
+        ([(["x", "y"], (1, 2)), (["x", "y"], (2, 1))] * 4, []),
+        ([(["x", "y"], (1, 2)), (["x", "y"], (2, 1))] * 5, ["prompt:base", "rag:base"]),
+        ([(["x", "y"], (1, 2))] * 30, []),
+        ([(["x", "y"], (1, 1))] * 30, []),
+        # Each has won and lost but the first and the last, and still nothing tells how far apart they are.
+        ([(["x", "y", "z"], (1, 2, 3))] * 20 + [(["x", "y"], (1, 2))] * 5, []),
+        ([(["x", "y", "z"], (1, 2, 3)), (["x", "y", "z"], (2, 1, 3))] * 6, ["prompt:base", "rag:base"]),
+    ],
+)
+def test_there_is_no_interval_where_the_votes_do_not_bound_a_strength(votes, known):
+    board = leaderboard([case(*vote, voter=f"{at}") for at, vote in enumerate(votes)], samples=60)
+    for of in ("rating", "adjusted"):
+        told = {one.name: getattr(one, of) for one in board.standings}
+        assert sorted(name for name, found in told.items() if found.low is not None) == known
+        assert all(found.high > found.low for found in told.values() if found.low is not None)
+        assert all((found.low is None) is (found.high is None) for found in told.values())
+    # All answers are equally long: what length is worth cannot be told.
+    assert board.twice_as_long.low is None
+    assert board.left_seat.low is None or len(votes) >= FEWEST
 
 
 def test_modes_and_adapters_can_be_ranked_too():

@@ -130,19 +130,21 @@ def test_what_came_of_a_file_is_told_with_the_reasons():
 
 
 def test_the_leaderboard_has_intervals_a_matrix_and_the_battles_left_out():
-    """Nine rankings of three give 27 battles; a skipped one of two and one that names its model give none."""
+    """Ten rankings of three give 30 battles; a skipped one of two and one that names its model give none."""
     cases = [
-        case(["a b", "c", "d e"], (1, 2, 3 if day % 2 else 2), question=f"q{day}", day=day) for day in range(1, 10)
+        case(["a b", "c", "d e"], (1, 2, 3 if day % 2 else 2), question=f"q{day}", day=day) for day in range(1, 11)
     ]
     cases += [case(["a", "b"], verdict="skipped", question="skip"), case(["I am SmolLM.", "b"], (1, 2), question="own")]
     board = leaderboard(cases, samples=30)
     table = board_view.standings_table(board, "contestant")
     assert table.index("Prompt only") < table.index("RAG") < table.index("Fine-tuned")
-    assert len(re.findall(r"\d \[", table)) == 2 * 3
+    assert len(re.findall(r"\d \[", table)) == 2 * 2
+    assert table.count("(too few votes)") == 2, "the best has always won"
     matrix = board_view.matrix_table(board, "contestant")
-    assert "<b>100%</b><small>9 of 9</small>" in matrix and "<small>2 of 9</small>" in matrix
+    assert "<b>100%</b><small>10 of 10</small>" in matrix and "<small>2.5 of 10</small>" in matrix
     told = board_view.basis(board)
-    assert "11 rankings: 27 battles" in told
+    assert "12 rankings: 30 battles" in told
+    assert re.search(r"Worth in points: to stand further left \S+ \[.*\], to be twice as long \S+ \[.*\]\.", told)
     assert "2 battles left out: 1 × skipped; 1 × an answer names its adapter or model." in told
 
 
@@ -153,6 +155,7 @@ def test_plots_take_their_colours_from_the_page_and_set_no_rules_for_it():
         assert "currentColor" in plot and "var(--color-accent)" in plot
         assert not any(stand_in in plot for stand_in in board_view.COLOURS)
     assert "Prompt only" in board_view.standings_plot(board, "contestant")
+    assert "(too few votes), to be twice as long" in board_view.basis(board)
 
 
 @pytest.mark.parametrize("by", ["contestant", "adapter"])
