@@ -53,7 +53,7 @@ def test_a_host_that_is_not_this_machine_is_refused_by_name(host):
 def test_it_is_ready_when_it_serves_and_not_before(capsys):
     [taken] = listen("127.0.0.1", 0)
     port = taken.getsockname()[1]
-    server = Server(uvicorn.Config(FastAPI(), host="127.0.0.1", port=port, log_level="warning"))
+    server = Server(uvicorn.Config(FastAPI(), host="127.0.0.1", port=port, log_config=None))
     answers = []
 
     def ask() -> None:
