@@ -106,6 +106,9 @@ class Batches:
         try:
             request = ComparisonRequest.model_validate(row.request)
             while True:
+                # Every column would fail at once, and be asked again without end.
+                while self.comparator.service.has_failed:
+                    await asyncio.sleep(RETRY_AFTER)
                 seats = await _patiently(self.store.seats, row.id, request.seats)
                 wait = 0.0
                 async with aclosing(self.comparator.ask(request, seats)) as events:

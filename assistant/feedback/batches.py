@@ -10,6 +10,7 @@ from sqlalchemy import Connection, case, delete, func, insert, select, update
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import batches, columns, comparisons
+from assistant.database.tables.conversations import turns
 from assistant.errors import NotFound
 from assistant.feedback.columns import delete_answers, existing, new_id, seat, with_columns, with_turns
 from assistant.feedback.comparison_records import Batch, Comparison, Seat
@@ -117,7 +118,7 @@ class BatchStore:
             return Comparison(**connection.execute(select(comparisons).where(_is)).one()._mapping)
 
     def seats(self, comparison_id: str, contestants: Sequence[tuple[str, str]]) -> tuple[Seat, ...]:
-        """The columns of a running row that are still to be answered, each with a fresh turn.
+        """The columns of a running row that are still to be answered, each with a new turn, in place of any before.
 
         Call while none of them is being answered: a turn that still runs is then one whose end was not recorded.
 
@@ -137,6 +138,8 @@ class BatchStore:
                     connection.execute(
                         update(columns).where(columns.c.turn_id == column.turn_id).values(turn_id=seats[-1].turn_id)
                     )
+                    # No column leads to it any more, so nothing would ever delete it.
+                    connection.execute(delete(turns).where(turns.c.id == column.turn_id))
             return tuple(seats)
 
     def give_up(self, comparison_id: str, error: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from assistant.comparison.batch import Batches, _patiently
 from assistant.comparison.questions import Question, read_questions
 from assistant.comparison.request import Contestant, Setup
-from assistant.errors import InvalidRequest, NotFound, QueueFull, StoreUnavailable, UnknownAdapter
+from assistant.errors import EngineStopped, InvalidRequest, NotFound, QueueFull, StoreUnavailable, UnknownAdapter
 from assistant.feedback.batches import BatchStore
 from tests.fakes import EchoBackend
 
@@ -210,6 +210,20 @@ async def test_an_answer_whose_end_cannot_be_kept_is_asked_again(batches_over, k
         await until(is_over(kept, batch_id))
     (row,) = kept.rows(batch_id, "ann")
     assert [c.state for c in row.columns] == ["finished", "finished"]
+
+
+async def test_nothing_is_asked_of_an_engine_that_has_failed(batches_over, kept, monkeypatch):
+    monkeypatch.setattr("assistant.comparison.batch.RETRY_AFTER", 0.01)
+    backend = EchoBackend(error=EngineStopped("the engine cannot go on"))
+    backend.is_alive = False
+    async with batches_over(backend) as batches:
+        batches.comparator.service.is_ready = True
+        batch_id = await batches.start_batch("ann", "", questions("a"), SETUP)
+        await until(lambda: kept.rows(batch_id, "ann")[0].state == "running")
+        await asyncio.sleep(0.2)
+        assert backend.seen == [] and kept.rows(batch_id, "ann")[0].columns == ()
+        await batches.cancel(batch_id, "ann")
+    assert kept.batch(batch_id, "ann").state == "cancelled"
 
 
 async def test_a_batch_that_cannot_succeed_is_refused_before_anything_is_kept(batches_over, kept):

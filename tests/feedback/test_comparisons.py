@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import func, select
 
+from assistant.database.tables.conversations import turns
 from assistant.errors import NotFound, StoreUnavailable
 from assistant.feedback.batches import BatchStore
 from assistant.feedback.comparisons import ComparisonStore
@@ -240,6 +242,17 @@ def test_a_deleted_batch_takes_its_answers_along_and_no_others(rig):
         rig.turns.turn(seats[0].turn_id)
     with pytest.raises(NotFound):
         rig.comparisons.finish(alone)
+
+
+def test_a_deleted_batch_leaves_nothing_of_what_was_asked_again(rig):
+    batch = rig.batch(1)
+    row = rig.batches.take_row()
+    for _ in range(3):
+        for seat in rig.batches.seats(row.id, CONTESTANTS):
+            rig.answer(seat, error=Failed(status=429, code="queue_full", message="64 wait"))
+    rig.batches.delete(batch, "ann")
+    with rig.turns.database.reading() as connection:
+        assert connection.scalar(select(func.count()).select_from(turns)) == 0
 
 
 def test_only_rows_that_are_over_are_revealed_with_their_batch(rig):
