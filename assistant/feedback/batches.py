@@ -146,6 +146,7 @@ class BatchStore:
         """Keep that a running row could not be asked, and why. Raises NotFound."""
         with self.database.writing() as connection:
             row = existing(connection, comparison_id)
+            lock_batch(connection, row.batch_id)
             connection.execute(
                 update(comparisons)
                 .where(comparisons.c.id == comparison_id, comparisons.c.state == "running")
@@ -190,6 +191,11 @@ class BatchStore:
         with self.database.writing() as connection:
             delete_answers(connection, comparisons.c.batch_id == batch_id)
             connection.execute(delete(batches).where(batches.c.id == batch_id))
+
+
+def lock_batch(connection: Connection, batch_id: str) -> None:
+    """Call before a row of it ends: of two that end at the same moment, neither would see that the other is over."""
+    connection.execute(select(batches.c.id).where(batches.c.id == batch_id).with_for_update())
 
 
 def close_batch(connection: Connection, batch_id: str) -> None:

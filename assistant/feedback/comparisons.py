@@ -13,9 +13,9 @@ from typing import Any, Literal
 from sqlalchemy import delete, insert, select, update
 
 from assistant.database.connection import Database
-from assistant.database.tables.comparisons import comparisons
+from assistant.database.tables.comparisons import batches, comparisons
 from assistant.database.tables.conversations import turns
-from assistant.feedback.batches import close_batch
+from assistant.feedback.batches import close_batch, lock_batch
 from assistant.feedback.columns import delete_answers, existing, new_id, outcome, seat, with_columns, with_turns
 from assistant.feedback.comparison_records import Comparison, Seat
 from assistant.feedback.store import INTERRUPTED
@@ -60,6 +60,8 @@ class ComparisonStore:
         """
         with self.database.writing() as connection:
             batch_id = existing(connection, comparison_id).batch_id
+            if batch_id is not None:
+                lock_batch(connection, batch_id)
             connection.execute(
                 update(comparisons)
                 .where(comparisons.c.id == comparison_id, comparisons.c.state == "running")
@@ -140,4 +142,7 @@ class ComparisonStore:
                     state = outcome(row.id) if all(ended) else INTERRUPTED
                     values = {"state": state, "finished_at": datetime.now(UTC)}
                 connection.execute(update(comparisons).where(comparisons.c.id == row.id).values(**values))
+            # An earlier version could leave a batch running whose rows are all over.
+            for batch_id in connection.scalars(select(batches.c.id).where(batches.c.state == "running")).all():
+                close_batch(connection, batch_id)
             return len(left)

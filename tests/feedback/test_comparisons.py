@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import func, select
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+from sqlalchemy import func, select, update
+
+from assistant.database.tables.comparisons import batches
 from assistant.database.tables.conversations import turns
 from assistant.errors import NotFound, StoreUnavailable
-from assistant.feedback.batches import BatchStore
+from assistant.feedback.batches import BatchStore, close_batch
 from assistant.feedback.comparisons import ComparisonStore
 from assistant.feedback.hiding import FAILED
 from assistant.feedback.store import Store
@@ -216,6 +221,33 @@ def test_a_batch_counts_its_rows_and_ends_with_the_last(rig):
     kept = rig.batches.batch(batch, "ann")
     assert (kept.state, kept.done, kept.failed) == ("finished", 3, 1) and kept.finished_at is not None
     assert [r.error for r in rig.batches.rows(batch, "ann", start=1, limit=1)] == ["line 9: wrong"]
+
+
+def test_a_batch_whose_last_rows_end_at_the_same_moment_ends_with_them(rig, monkeypatch):
+    batch = rig.batch(2)
+    first, second = rig.batches.take_row(), rig.batches.take_row()
+    both = threading.Barrier(2)
+
+    def close_and_wait(*where) -> None:
+        close_batch(*where)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)  # so that neither commits before the other has looked, where it need not wait for it
+
+    monkeypatch.setattr("assistant.feedback.comparisons.close_batch", close_and_wait)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(rig.comparisons.finish, (first.id, second.id)))
+    assert rig.batches.batch(batch, "ann").state == "finished"
+
+
+def test_a_batch_that_was_left_running_with_all_its_rows_over_ends_at_the_next_start(rig):
+    batch = rig.batch(1)
+    rig.run_row()
+    waits = rig.batch(1)
+    with rig.turns.database.writing() as connection:
+        connection.execute(update(batches).where(batches.c.id == batch).values(state="running", finished_at=None))
+    rig.comparisons.recover()
+    assert rig.batches.batch(batch, "ann").state == "finished"
+    assert rig.batches.batch(waits, "ann").state == "running"
 
 
 def test_no_row_of_a_cancelled_batch_is_taken(rig):
