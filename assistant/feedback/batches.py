@@ -108,6 +108,8 @@ class BatchStore:
             .where(comparisons.c.state == "waiting", batches.c.state == "running")
             .order_by(comparisons.c.position, batches.c.created_at)
             .limit(1)
+            # Who cancels meanwhile waits, and then finds it running.
+            .with_for_update(of=comparisons)
         )
         with self.database.writing() as connection:
             comparison_id = connection.scalar(query)
@@ -120,6 +122,8 @@ class BatchStore:
     def seats(self, comparison_id: str, contestants: Sequence[tuple[str, str]]) -> tuple[Seat, ...]:
         """The columns of a running row that are still to be answered, each with a new turn, in place of any before.
 
+        None where the row is over: its batch was cancelled at the moment at which it was taken.
+
         Call while none of them is being answered: a turn that still runs is then one whose end was not recorded.
 
         Raises:
@@ -127,6 +131,8 @@ class BatchStore:
         """
         with self.database.writing() as connection:
             row = existing(connection, comparison_id)
+            if row.state != "running":
+                return ()
             taken = connection.execute(with_turns([comparison_id])).all()
             if not taken:
                 return seat(connection, comparison_id, contestants, row.blind)

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from assistant.database.tables.comparisons import batches
 from assistant.database.tables.conversations import turns
@@ -256,6 +256,30 @@ def test_no_row_of_a_cancelled_batch_is_taken(rig):
     rig.batches.cancel(batch, "ann")
     assert rig.batches.take_row() is None
     assert [r.state for r in rig.batches.rows(batch, "ann")] == ["finished", "cancelled", "cancelled"]
+
+
+def test_a_row_that_was_taken_before_its_batch_was_cancelled_is_not_asked(rig):
+    batch = rig.batch(2)
+    rows = [rig.batches.take_row(), rig.batches.take_row()]
+    rig.batches.seats(rows[1].id, CONTESTANTS)
+    rig.batches.cancel(batch, "ann")
+    assert [rig.batches.seats(row.id, CONTESTANTS) for row in rows] == [(), ()]
+
+
+def test_a_row_is_not_taken_from_a_batch_that_is_cancelled_meanwhile(rig):
+    batch, pool, cancelling = rig.batch(1), ThreadPoolExecutor(1), []
+
+    def cancel_meanwhile(connection, cursor, statement, *rest) -> None:
+        if statement.startswith("UPDATE comparisons") and not cancelling:
+            cancelling.append(pool.submit(rig.batches.cancel, batch, "ann"))
+            with contextlib.suppress(TimeoutError):  # it waits for the row to be taken
+                cancelling[0].result(1)
+
+    event.listen(rig.turns.database.engine, "before_cursor_execute", cancel_meanwhile)
+    rig.batches.take_row()
+    pool.shutdown()
+    cancelling[0].result()
+    assert rig.batches.rows(batch, "ann")[0].state == "cancelled"
 
 
 def test_a_deleted_batch_takes_its_answers_along_and_no_others(rig):
