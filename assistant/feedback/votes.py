@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, Select, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from assistant.database.connection import Database
 from assistant.database.tables.comparisons import columns, comparisons
@@ -218,32 +219,52 @@ def _check(owner: str, key: str | None = None) -> None:
 
 
 def _cast(connection: Connection, owner: str, ballot: Ranking | Rating, was_blind: bool, key: str | None) -> Vote:
-    if key is not None:
-        known = connection.execute(select(votes).where(votes.c.voter == owner, votes.c.client_key == key))
-        if (row := known.one_or_none()) is not None:
-            vote = vote_of(row)
-            if vote.ballot != ballot:
-                raise InvalidRequest(f"key {key!r} was used for another vote; give each vote a key of its own")
-            return vote
+    if (known := _known(connection, owner, ballot, key)) is not None:
+        return known
     vote = Vote(uuid.uuid4().hex, owner, datetime.now(UTC), None, was_blind, ballot)
+    try:
+        with connection.begin_nested():
+            _insert(connection, vote, key)
+    except IntegrityError:
+        # Another vote with this key, about something else, was cast at the same moment.
+        if (known := _known(connection, owner, ballot, key)) is None:
+            raise
+        return known
+    return vote
+
+
+def _known(connection: Connection, owner: str, ballot: Ranking | Rating, key: str | None) -> Vote | None:
+    """The vote that was cast with the key. Raises InvalidRequest where it was another one."""
+    if key is None:
+        return None
+    row = connection.execute(select(votes).where(votes.c.voter == owner, votes.c.client_key == key)).one_or_none()
+    if row is None:
+        return None
+    vote = vote_of(row)
+    if vote.ballot != ballot:
+        raise InvalidRequest(f"key {key!r} was used for another vote; give each vote a key of its own")
+    return vote
+
+
+def _insert(connection: Connection, vote: Vote, key: str | None) -> None:
+    ballot = vote.ballot
     connection.execute(
         update(votes)
-        .where(votes.c.voter == owner, _about(ballot), votes.c.superseded_at.is_(None))
+        .where(votes.c.voter == vote.voter, _about(ballot), votes.c.superseded_at.is_(None))
         .values(superseded_at=vote.created_at)
     )
     connection.execute(
         insert(votes).values(
             id=vote.id,
-            voter=owner,
+            voter=vote.voter,
             created_at=vote.created_at,
-            was_blind=was_blind,
+            was_blind=vote.was_blind,
             ballot=ballot.model_dump(mode="json"),
             client_key=key,
             comparison_id=ballot.comparison_id if isinstance(ballot, Ranking) else None,
             turn_id=ballot.turn_id if isinstance(ballot, Rating) else None,
         )
     )
-    return vote
 
 
 def _about(ballot: Ranking | Rating) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from assistant.errors import InvalidRequest, NotFound, StoreUnavailable
 from assistant.feedback.ballots import pseudonym
 from assistant.feedback.comparisons import ComparisonStore
-from assistant.feedback.votes import Filters, Ranking, Rating, VoteStore
+from assistant.feedback.votes import Filters, Ranking, Rating, Vote, VoteStore
 from assistant.messages import CompletionRequest, Message
 from tests.feedback.ballot_box import DIGEST, part
 
@@ -105,6 +106,27 @@ def test_votes_cast_at_once_leave_one_that_counts_and_all_as_history(any_box):
     assert len(any_box.votes.votes()) == 2
     assert len(any_box.votes.history("ann", comparison)) == 24
     assert len(any_box.votes.history("ann", turn)) == 4
+
+
+def test_a_key_that_is_used_for_two_things_at_once_is_refused_for_the_second(any_box, monkeypatch):
+    subjects = [any_box.comparison(["a", "b"]), any_box.comparison(["a", "b"])]
+    both = threading.Barrier(2)
+
+    def vote_once_both_have_looked(*fields) -> Vote:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)
+        return Vote(*fields)
+
+    def vote(comparison: str) -> Vote | InvalidRequest:
+        try:
+            return any_box.votes.rank("ann", ranked(comparison, 1, 2), key="one")
+        except InvalidRequest as error:
+            return error
+
+    monkeypatch.setattr("assistant.feedback.votes.Vote", vote_once_both_have_looked)
+    with ThreadPoolExecutor(2) as pool:
+        cast, refused = sorted(pool.map(vote, subjects), key=lambda one: isinstance(one, InvalidRequest))
+    assert "'one' was used for another vote" in str(refused) and any_box.votes.export_own("ann") == [cast]
 
 
 @pytest.mark.parametrize(
