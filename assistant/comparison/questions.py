@@ -90,7 +90,9 @@ def _from_json(number: int, line: str) -> Question:
     if not isinstance(row, dict):
         return Question(number, "", error=f"allowed: an object, not {type(row).__name__}")
     question = row.get(QUESTION)
-    shown = question if isinstance(question, str) else ""
+    text = question if isinstance(question, str) else ""
+    # JSON can write half of a character, which no database takes.
+    shown = text.encode(errors="replace").decode()
     if unknown := [key for key in row if key not in (QUESTION, *REFERENCES)]:
         return Question(number, shown, error=f"unknown {', '.join(map(repr, unknown))}; allowed: {_allowed()}")
     if not shown.strip():
@@ -102,6 +104,11 @@ def _from_json(number: int, line: str) -> Question:
         if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
             return Question(number, shown, error=f"{key!r} must be a text or a list of texts")
         references += [one for one in texts if one.strip()]
+    try:
+        "".join((text, *references)).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        return Question(number, shown, error=f"no Unicode text: {half!r} is half of a character")
     return Question(number, shown, tuple(references))
 
 

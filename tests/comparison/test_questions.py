@@ -50,6 +50,9 @@ def test_pasted_text_is_known_by_how_it_begins():
         ("s.jsonl", '{"question": "a", "references": [3]}', "a text or a list of texts"),
         ("s.jsonl", '{"question": "a", "context": "b"}', "unknown 'context'"),
         ("s.jsonl", '["a"]', "an object, not list"),
+        ("s.jsonl", r'{"question": "a \ud83d b"}', r"'\ud83d' is half of a character"),
+        ("s.jsonl", r'{"question": "a", "answer": "\ude00"}', r"'\ude00' is half of a character"),
+        ("s.jsonl", r'{"question": "\ud83d", "context": "b"}', "unknown 'context'"),
         ("s.csv", "a,b,c", "3 cells under 2 columns"),
         ("s.csv", " ,b", "must hold some text"),
     ],
@@ -59,6 +62,7 @@ def test_a_wrong_row_keeps_its_reason_and_the_others_go_on(name, line, words):
     bad, fine = read_questions(f"{first}{line}\n{good}\n", name)
     assert words in bad.error and bad.line == (2 if first else 1)
     assert fine.error is None and fine.text == "fine"
+    assert bad.text.encode().decode() == bad.text, "it is kept, so a database must take it"
 
 
 @pytest.mark.parametrize(
