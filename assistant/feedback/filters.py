@@ -12,8 +12,15 @@ from assistant.messages import Frozen
 
 
 def with_zone(moment: datetime) -> datetime:
-    """A moment that names no zone is meant in UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """The moment in UTC; one that names no zone is meant in it. Raises ValueError where UTC has no such year."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(
+            f"{moment.isoformat()} is outside the calendar in UTC; allowed: the years 1 to 9999"
+        ) from error
 
 
 Moment = Annotated[datetime, AfterValidator(with_zone)]

@@ -93,10 +93,9 @@ def read_filters(values: Sequence[Any], owner: str, catalog: Catalog) -> Filters
     if task and task != ANY:
         of_task = adapters_of_task(catalog, task)
         wanted = of_task if wanted is None else wanted & of_task
-    last = read_day(until)
     return Filters(
         since=read_day(since),
-        until=last + timedelta(days=1) if last else None,
+        until=read_day(until, later=1),
         voter=owner if voter == VOTERS[1] else None,
         kind=KINDS[kind],
         adapters=wanted,
@@ -107,12 +106,12 @@ def read_filters(values: Sequence[Any], owner: str, catalog: Catalog) -> Filters
     )
 
 
-def read_day(text: str | None) -> datetime | None:
-    """The beginning of a day in UTC. Raises InvalidRequest."""
+def read_day(text: str | None, later: int = 0) -> datetime | None:
+    """The beginning of a day in UTC, or of one so many days later. Raises InvalidRequest."""
     if not text or not text.strip():
         return None
     try:
-        day = date.fromisoformat(text.strip()[:10])
-    except ValueError as error:
+        day = date.fromisoformat(text.strip()[:10]) + timedelta(days=later)
+    except (ValueError, OverflowError) as error:
         raise InvalidRequest(f"day {text!r}; allowed: year-month-day, such as 2026-11-21") from error
     return datetime.combine(day, time(), UTC)

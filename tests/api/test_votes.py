@@ -211,6 +211,8 @@ async def test_the_export_can_be_narrowed_and_split(voted):
         ({"format": "xml"}, "'preference', 'unpaired'"),
         ({"format": "arena", "task": "law"}, "no adapter is for the task 'law'; tasks there are: sentiment"),
         ({"format": "arena", "since": "yesterday"}, "since"),
+        ({"format": "arena", "since": "0001-01-01T00:00:00+05:00"}, "outside the calendar"),
+        ({"format": "arena", "until": "9999-12-31T23:00:00-05:00"}, "outside the calendar"),
         ({"format": "arena", "min_agreement": 2}, "min_agreement"),
         ({"format": "arena", "voter": "ann"}, "voter: Extra inputs"),
     ],

@@ -218,6 +218,9 @@ def test_the_last_day_is_included_and_a_wrong_one_is_named(tmp_path):
     fields[6] = "yesterday"
     with pytest.raises(InvalidRequest, match="'yesterday'; allowed: year-month-day"):
         read_filters(fields, "ann", Catalog(tmp_path))
+    fields[6:8] = None, "9999-12-31"  # the calendar has no day after it
+    with pytest.raises(InvalidRequest, match="'9999-12-31'; allowed: year-month-day"):
+        read_filters(fields, "ann", Catalog(tmp_path))
 
 
 def test_modes_and_tasks_leave_only_the_votes_on_their_answers(box, tab):
