@@ -47,7 +47,8 @@ class DocumentsTab:
         collections = self.library.collections()
         first = collections[0].id
         self.selected = gr.Textbox(first, visible=False)
-        self.form_is_new = gr.Checkbox(visible=False)
+        # What the open form is about, "" for a new one: another may delete it, and then a different one is selected.
+        self.meant = gr.Textbox(visible=False)
         with gr.Row(elem_id="document-columns"):
             with gr.Column(elem_id="collection-side", scale=0, min_width=250):
                 gr.HTML("<h3>Collections</h3>", elem_classes="sb-heading", apply_default_css=False)
@@ -102,12 +103,12 @@ class DocumentsTab:
         shown, forms = self.outputs, [self.form, self.remove_form]
         opened = [*shown, self.list.name]
         self.listing.select(self._select, None, [*opened, *forms, self.list.delete_form], **quiet)
-        self.new.click(lambda: (*_only(0), "", True), None, [*forms, self.name, self.form_is_new], **quiet)
-        self.rename.click(self._ask_name, self.selected, [*forms, self.name, self.form_is_new], **quiet)
+        self.new.click(lambda: (*_only(0), "", ""), None, [*forms, self.name, self.meant], **quiet)
+        self.rename.click(self._ask_name, self.selected, [*forms, self.name, self.meant], **quiet)
         for event in (self.save.click, self.name.submit):
-            event(self._save, [self.name, self.form_is_new, self.selected], [*opened, *forms], **quiet)
-        self.remove.click(self._ask_removal, self.selected, [*forms, self.remove_question], **quiet)
-        self.really_remove.click(self._remove, self.selected, [*opened, *forms], **quiet)
+            event(self._save, [self.name, self.meant, self.selected], [*opened, *forms], **quiet)
+        self.remove.click(self._ask_removal, self.selected, [*forms, self.remove_question, self.meant], **quiet)
+        self.really_remove.click(self._remove, [self.meant, self.selected], [*opened, *forms], **quiet)
         for event in (self.cancel.click, self.keep_collection.click):
             event(lambda: _only(None), None, forms, **quiet)
         self.list.connect(self.selected, self.chosen, self._show, shown)
@@ -160,14 +161,15 @@ class DocumentsTab:
         return {self.list.name: "", **await self._show(request, View(collection_id))}
 
     async def _ask_name(self, selected: str) -> tuple[Any, ...]:
-        return (*_only(0), (await self._named(selected)).name, False)
+        collection = await self._named(selected)
+        return (*_only(0), collection.name, collection.id)
 
-    async def _save(self, request: gr.Request, name: str, is_new: bool, selected: str) -> Updates:
+    async def _save(self, request: gr.Request, name: str, meant: str, selected: str) -> Updates:
         try:
-            if is_new:
+            if not meant:
                 created = await asyncio.to_thread(self.library.create_collection, name)
                 return {**self._closed(), **await self._open(request, created.id)}
-            await asyncio.to_thread(self.library.rename_collection, selected, name)
+            await asyncio.to_thread(self.library.rename_collection, meant, name)
         except SwapboardError as error:
             tell(error)
             return {self.selected: gr.skip()}
@@ -176,11 +178,12 @@ class DocumentsTab:
     async def _ask_removal(self, selected: str) -> tuple[Any, ...]:
         collection = await self._named(selected)
         count = f"{collection.documents} document" + ("s" if collection.documents != 1 else "")
-        return (*_only(1), f"<p>Delete <b>{one_line(collection.name)}</b> and its {count} for everyone?</p>")
+        question = f"<p>Delete <b>{one_line(collection.name)}</b> and its {count} for everyone?</p>"
+        return (*_only(1), question, collection.id)
 
-    async def _remove(self, request: gr.Request, selected: str) -> Updates:
+    async def _remove(self, request: gr.Request, meant: str, selected: str) -> Updates:
         try:
-            await asyncio.to_thread(self.library.delete_collection, selected)
+            await asyncio.to_thread(self.library.delete_collection, meant)
             inform("The collection is deleted.")
         except SwapboardError as error:
             tell(error)

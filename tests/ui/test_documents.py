@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 import pytest
 
+from assistant.errors import NotFound
 from assistant.feedback.store import Store
 from assistant.messages import Retrieval
 from assistant.retrieval.library import Library
@@ -55,6 +58,27 @@ async def test_where_the_picked_collection_is_gone_the_first_is_shown_which_cann
     library.delete_collection(notes.id)
     updates = await tab.refresh(View(notes.id))
     assert updates[tab.selected] == library.collections()[0].id and not updates[tab.remove].visible
+
+
+async def test_a_form_changes_the_collection_it_was_opened_for_and_no_other(
+    tab: DocumentsTab, library: Library, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[object] = []
+    monkeypatch.setattr("assistant.ui.documents.tell", lambda *words: told.append(words[0]))
+    request: Any = SimpleNamespace(session_hash="s")
+    library.create_collection("Boats")
+    names = [one.name for one in library.collections()]
+    for ask, change in (
+        (tab._ask_name, partial(tab._save, request, "Remarks")),
+        (tab._ask_removal, partial(tab._remove, request)),
+    ):
+        notes = library.create_collection("Notes")
+        meant = (await ask(notes.id))[-1]
+        library.delete_collection(notes.id)
+        for now in library.collections():  # the page selects another one by itself
+            await change(meant, now.id)
+        assert [one.name for one in library.collections()] == names
+    assert len(told) == 4 and all(isinstance(error, NotFound) for error in told)
 
 
 async def test_a_long_list_is_shown_page_by_page_or_by_name(
