@@ -108,6 +108,7 @@ class BatchStore:
             .where(comparisons.c.state == "waiting", batches.c.state == "running")
             .order_by(comparisons.c.position, batches.c.created_at)
             .limit(1)
+            # Who cancels meanwhile waits, and then finds it running.
             .with_for_update(of=comparisons)
         )
         with self.database.writing() as connection:
@@ -119,7 +120,7 @@ class BatchStore:
             return Comparison(**connection.execute(select(comparisons).where(_is)).one()._mapping)
 
     def seats(self, comparison_id: str, contestants: Sequence[tuple[str, str]]) -> tuple[Seat, ...]:
-        """The columns of a running row that are still to be answered, each with a fresh turn in place of an earlier one.
+        """The columns of a running row that are still to be answered, each with a new turn, in place of any before.
 
         None where the row is over: its batch was cancelled at the moment at which it was taken.
 

@@ -23,10 +23,13 @@ from assistant.ui.history import History, Updates
 from assistant.ui.live import LiveReplies, LiveReply, Views
 from assistant.ui.presence import Presence
 from assistant.ui.rating_panel import RatingPanel
-from assistant.ui.replacement import make_room
+from assistant.ui.replacement import CHANGED, make_room, place_of
 from assistant.ui.reward_panel import RewardPanel
 from assistant.ui.toast import tell
 from assistant.ui.visitor import Visitor, read_visitor
+
+TurnIds = list[str | None]
+"""Those of the exchanges that a page shows, None for one that is not kept."""
 
 GIVE_BACK = "(typed, returned) => [typed && typed.trim() ? typed : returned, '']"
 """A text that got no answer returns to the box, unless something new has been typed there."""
@@ -54,24 +57,25 @@ class ChatTab:
     def connect(self, page: gr.Blocks) -> None:
         parts = self.parts
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        seen = [parts.browser, parts.turn_ids]
         asking = [
             parts.composer.submit(self._send, [parts.composer, parts.browser, *parts.settings], parts.shown, **quiet),
             parts.chatbot.example_select(self._send_example, [parts.browser, *parts.settings], parts.shown, **quiet),
-            parts.chatbot.retry(self._retry, [parts.browser, *parts.settings], parts.shown, **quiet),
-            parts.chatbot.edit(self._edit, [parts.browser, *parts.settings], parts.shown, **quiet),
-            parts.chatbot.undo(self._undo, parts.browser, parts.shown, **quiet),
+            parts.chatbot.retry(self._retry, [*seen, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.edit(self._edit, [*seen, *parts.settings], parts.shown, **quiet),
+            parts.chatbot.undo(self._undo, seen, parts.shown, **quiet),
             page.load(self._load, parts.browser, parts.shown, **quiet),
         ]
         for event in asking:
             returned = [parts.composer, parts.returned]
             event.then(None, returned, returned, js=GIVE_BACK, **quiet)
         parts.composer.stop(self._stop, parts.browser, parts.composer, **quiet)
-        parts.chatbot.like(self._like, parts.browser, None, **quiet)
+        parts.chatbot.like(self._like, seen, None, **quiet)
         parts.from_documents.change(
             lambda is_on: gr.Row(visible=is_on), parts.from_documents, parts.retrieval.row, **quiet
         )
         parts.picker.change(self._show_defaults, parts.picker, parts.controls[:-1], **quiet)
-        self.rating.connect(parts.browser, self._show_thumbs, [parts.chatbot])
+        self.rating.connect(parts.browser, self._show_thumbs, seen, [parts.chatbot])
         self.reward.connect(parts.browser)
         self.history.connect(parts.browser, parts.shown, self._open, self._stop_reply)
         page.unload(self._leave)
@@ -99,21 +103,24 @@ class ChatTab:
             yield updates
 
     async def _retry(
-        self, request: gr.Request, event: gr.RetryData, kept: Any, *settings: Any
+        self, request: gr.Request, event: gr.RetryData, kept: Any, turn_ids: TurnIds, *settings: Any
     ) -> AsyncIterator[Updates]:
-        async for updates in self._ask(read_visitor(kept), None, settings, request, place=_place(event)):
+        async for updates in self._ask(read_visitor(kept), None, settings, request, _shown_from(event, turn_ids)):
             yield updates
 
-    async def _edit(self, request: gr.Request, event: gr.EditData, kept: Any, *settings: Any) -> AsyncIterator[Updates]:
-        async for updates in self._ask(read_visitor(kept), str(event.value), settings, request, place=_place(event)):
+    async def _edit(
+        self, request: gr.Request, event: gr.EditData, kept: Any, turn_ids: TurnIds, *settings: Any
+    ) -> AsyncIterator[Updates]:
+        text = str(event.value)
+        async for updates in self._ask(read_visitor(kept), text, settings, request, _shown_from(event, turn_ids)):
             yield updates
 
-    async def _undo(self, kept: Any, request: gr.Request, event: gr.UndoData) -> AsyncIterator[Updates]:
-        visitor, place = read_visitor(kept), _place(event)
+    async def _undo(self, kept: Any, turn_ids: TurnIds, event: gr.UndoData) -> AsyncIterator[Updates]:
+        visitor = read_visitor(kept)
         try:
             self._check_idle(visitor)
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
-            turn = conversation.turns[place]
+            turn = conversation.turns[place_of(conversation.turns, _shown_from(event, turn_ids))]
             await asyncio.to_thread(self.store.remove_turns_from, conversation.id, visitor.owner, turn.position)
             yield {**await self._settled(visitor), self.parts.returned: turn.user_text}
         except SwapboardError as error:
@@ -124,13 +131,16 @@ class ChatTab:
         await self._stop_reply(read_visitor(kept).conversation)
         return gr.update(submit_btn=True, stop_btn=False)
 
-    async def _like(self, kept: Any, event: gr.LikeData) -> None:
-        visitor = read_visitor(kept)
+    async def _like(self, kept: Any, turn_ids: TurnIds, event: gr.LikeData) -> None:
+        visitor, shown = read_visitor(kept), _shown_from(event, turn_ids)
         liked = event.liked if isinstance(event.liked, bool) else None
         try:
+            if not shown or shown[0] is None:
+                raise InvalidRequest("only an answer that is kept can be rated")
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
-            turn = conversation.turns[_place(event)]
-            await asyncio.to_thread(self._rate, visitor.owner, turn.id, liked)
+            if shown[0] not in [turn.id for turn in conversation.turns]:
+                raise InvalidRequest(CHANGED)
+            await asyncio.to_thread(self._rate, visitor.owner, shown[0], liked)
         except SwapboardError as error:
             tell(error, "Your rating was not kept")
 
@@ -138,16 +148,16 @@ class ChatTab:
         said = self.votes.rating(owner, turn_id) or Rating(turn_id=turn_id)
         self.votes.rate(owner, said.model_copy(update={"thumb": thumb}))
 
-    async def _show_thumbs(self, kept: Any) -> Updates:
+    async def _show_thumbs(self, kept: Any, turn_ids: TurnIds) -> Updates:
         """A thumb given in the form is the one beside the answer."""
         visitor = read_visitor(kept)
         try:
             self._check_idle(visitor)
             conversation = await asyncio.to_thread(self.store.conversation, visitor.conversation, visitor.owner)
+            shown = conversation.turns[place_of(conversation.turns, turn_ids) :]
         except SwapboardError:  # the thumbs are brought up to date when the conversation is shown next
             return {self.parts.chatbot: gr.skip()}
-        exchanges = [from_turn(turn) for turn in conversation.turns]
-        return {self.parts.chatbot: gr.Chatbot(feedback_value=render.feedback(exchanges))}
+        return {self.parts.chatbot: gr.Chatbot(feedback_value=render.feedback([from_turn(turn) for turn in shown]))}
 
     async def _show_defaults(self, name: str) -> list[Any]:
         usable = {status.adapter.name: status.adapter for status in self.service.adapters()}
@@ -156,18 +166,23 @@ class ChatTab:
     # Asking ---------------------------------------------------------------------------------------
 
     async def _ask(
-        self, visitor: Visitor, text: str | None, settings: Sequence[Any], request: gr.Request, place: int | None = None
+        self,
+        visitor: Visitor,
+        text: str | None,
+        settings: Sequence[Any],
+        request: gr.Request,
+        shown: TurnIds | None = None,
     ) -> AsyncIterator[Updates]:
-        """Answer `text` at the end of the conversation, or in place of its exchange number `place`.
+        """Answer `text` at the end of the conversation, or in place of the exchanges whose turns are `shown`.
 
-        Without a text, that exchange is asked again.
+        Without a text, the first of them is asked again.
         """
         try:
             self._check_idle(visitor)
             if text is not None and not text.strip():
                 raise InvalidRequest("Write a message first.")
             retrieval, decoding = read_retrieval(*settings[2:5]), read_controls(settings[5:])
-            conversation, question, replaced = await asyncio.to_thread(make_room, self.store, visitor, text, place)
+            conversation, question, replaced = await asyncio.to_thread(make_room, self.store, visitor, text, shown)
             visitor = replace(visitor, conversation=conversation.id)
             messages = [*conversation.messages, Message(role="user", content=question)]
             if settings[1] and settings[1].strip():
@@ -217,7 +232,11 @@ class ChatTab:
         async for exchange in reply.changes():
             if not is_ours():
                 return
-            updates: Updates = {self.parts.chatbot: render.chat_messages([*before, exchange], has_judges)}
+            exchanges = [*before, exchange]
+            updates: Updates = {
+                self.parts.chatbot: render.chat_messages(exchanges, has_judges),
+                self.parts.turn_ids: [one.turn_id for one in exchanges],
+            }
             if exchange.state == "writing" and not is_listed:
                 # The conversation has its title once the question has been kept.
                 is_listed = True
@@ -284,6 +303,7 @@ class ChatTab:
         updates[self.parts.chatbot] = gr.Chatbot(
             value=render.chat_messages(exchanges, await self._has_judges()), feedback_value=render.feedback(exchanges)
         )
+        updates[self.parts.turn_ids] = [one.turn_id for one in exchanges]
         return {**updates, **await self.history.refresh(visitor)}
 
     async def _restored(self, kept: dict[str, Any] | None) -> Updates:
@@ -315,7 +335,7 @@ def _is_lost(exchange: Exchange) -> bool:
     return exchange.state == "failed" and (exchange.turn_id is None or exchange.code == StoreUnavailable.code)
 
 
-def _place(event: Any) -> int:
-    """Which exchange an event of the chat is about: each is shown as two messages."""
+def _shown_from(event: Any, turn_ids: TurnIds) -> TurnIds:
+    """What the page shows from the exchange on that an event of the chat is about: each is shown as two messages."""
     index = event.index[0] if isinstance(event.index, list | tuple) else event.index
-    return int(index) // 2
+    return turn_ids[int(index) // 2 :]

@@ -22,7 +22,11 @@ WELCOME = """<div class="sb-welcome"><h2>One model, many adapters</h2>
 
 
 class ChatParts:
-    """The components, built inside the current Blocks. `returned` holds a text on its way back to the composer."""
+    """The components, built inside the current Blocks. `returned` holds a text on its way back to the composer.
+
+    `turn_ids` are those of the exchanges that this page shows, None for one that is not kept: in another tab the
+    conversation may be another by now, while events of the chat tell no more than a place.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class ChatParts:
     ) -> None:
         self.browser = browser_state()
         self.returned = gr.Textbox(visible=False)
+        self.turn_ids = gr.JSON([], visible=False)
         with gr.Row(elem_id="chat-columns"):
             with gr.Column(elem_id="chat-side", scale=0, min_width=250):
                 history.build()
@@ -97,7 +102,7 @@ class ChatParts:
         reward.build()
         self.shown: list[Any] = [self.chatbot, self.composer, self.returned, self.browser, self.picker, self.system]
         """Whatever showing a conversation may change."""
-        self.shown += [history.listing, history.tools, *self.documents, self.retrieval.row]
+        self.shown += [self.turn_ids, history.listing, history.tools, *self.documents, self.retrieval.row]
 
     @property
     def settings(self) -> list[Any]:

@@ -58,13 +58,13 @@ class RatingPanel:
             self.note = gr.HTML(apply_default_css=False, elem_id="rating-note")
             gr.HTML(f'<p class="sb-hint">{SHARED}</p>', apply_default_css=False)
 
-    def connect(self, browser: gr.BrowserState, after: Any, outputs: list[Any]) -> None:
-        """`after` is called with what the browser keeps once a rating was saved, and gives updates of `outputs`."""
+    def connect(self, browser: gr.BrowserState, after: Any, inputs: list[Any], outputs: list[Any]) -> None:
+        """`after` is called with `inputs` once a rating was saved, and gives updates of `outputs`."""
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         form = [self.rated, self.drafts, *self.form.fields]
         shown = [*form, self.panel, self.about, self.note]
         self.links.select(self._open, [browser, *form], shown, **quiet)
-        self.save.click(self._save, [browser, *form], shown, **quiet).then(after, browser, outputs, **quiet)
+        self.save.click(self._save, [browser, *form], shown, **quiet).then(after, inputs, outputs, **quiet)
         self.clear.click(lambda: list(EMPTY), None, self.form.fields, **quiet)
         self.close.click(self._close, form, shown, **quiet)
 

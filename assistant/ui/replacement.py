@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from assistant.errors import InvalidRequest, NotFound
-from assistant.feedback.records import Conversation
+from assistant.feedback.records import Conversation, Turn
 from assistant.feedback.store import Store
 from assistant.ui.exchange import Exchange
 from assistant.ui.visitor import Visitor
 
 log = logging.getLogger(__name__)
+
+CHANGED = "this conversation has changed meanwhile; reload the page"
 
 
 @dataclass
@@ -59,28 +61,43 @@ class Replacement:
         return True
 
 
+def place_of(turns: Sequence[Turn], shown: Sequence[str | None]) -> int:
+    """Where in the conversation these turns begin, which a page shows from one of its exchanges to the last.
+
+    None stands for an exchange that could not be kept.
+
+    Raises:
+        InvalidRequest: the conversation ends otherwise by now, with what this page may never have shown.
+    """
+    kept = [turn_id for turn_id in shown if turn_id is not None]
+    if not shown or shown[0] is None or kept != [turn.id for turn in turns[-len(kept) :]]:
+        raise InvalidRequest(CHANGED)
+    return len(turns) - len(kept)
+
+
 def make_room(
-    store: Store, visitor: Visitor, text: str | None, place: int | None
+    store: Store, visitor: Visitor, text: str | None, shown: Sequence[str | None] | None
 ) -> tuple[Conversation, str, Replacement | None]:
     """The conversation as it is before the question, the question, and what it replaces.
 
     Args:
-        text: None to ask the exchange number `place` again.
-        place: None for the end of the conversation.
+        text: None to ask the first of `shown` again.
+        shown: the turns from the one that is replaced to the last that the page shows; None for the end of the
+            conversation.
 
     Raises:
-        InvalidRequest: there is no such exchange any more.
+        InvalidRequest: the conversation does not end with them any more.
         NotFound, StoreUnavailable: see the store.
     """
     if not visitor.conversation:
         return store.create_conversation(visitor.owner), text or "", None
     conversation = store.conversation(visitor.conversation, visitor.owner)
     turns = conversation.turns
-    if place is None:
+    if shown is not None:
+        place = place_of(turns, shown)
+    else:
         # A question that got no answer has gone back to the box: what is sent now stands in its place.
         place = len(turns) - 1 if turns and turns[-1].state != "finished" and not turns[-1].text else len(turns)
-    elif place >= len(turns):
-        raise InvalidRequest("this conversation has changed meanwhile; reload the page")
     if place == len(turns):
         return conversation, text or "", None
     first, before = turns[place], replace(conversation, turns=turns[:place])

@@ -201,6 +201,25 @@ def _liked(server: PageServer) -> list[bool | None]:
         return [bool(row[0]) if row[0] is not None else None for row in connection.exec_driver_sql(LAST_VOTE)]
 
 
+async def test_a_tab_that_is_behind_says_so_and_rates_no_answer_that_it_does_not_show(page, visit, server):
+    before = _liked(server)
+    await ask_and_wait(page, "first")
+    other = await visit()
+    await expect(questions(other)).to_have_text(["first"])
+    await other.get_by_role("button", name="Edit", exact=True).click()
+    await other.locator("#chat-log textarea").fill("better first")
+    await other.get_by_role("button", name="Submit").last.click()
+    await expect(questions(other)).to_have_text(["better first"])
+    await settled(other)
+    await page.get_by_label("Dislike", exact=True).click()
+    await expect(page.locator(".toast-body")).to_contain_text("changed meanwhile; reload the page")
+    assert _liked(server) == before
+    await page.reload()
+    await expect(questions(page)).to_have_text(["better first"])
+    await page.get_by_label("Dislike", exact=True).click()
+    await until(lambda: _liked(server) == [False])
+
+
 async def test_copy_takes_the_answer_without_its_label(page):
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await ask_and_wait(page, "mood?")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -24,6 +24,7 @@ from tests.fake_library import word_library
 from tests.fakes import EchoBackend, fake_service
 
 ASKED = ("one", "two", "three")
+REQUEST: Any = SimpleNamespace(session_hash="s")
 
 
 class Chat:
@@ -37,7 +38,8 @@ class Chat:
         self.visitor = Visitor("ann", store.create_conversation("ann").id)
 
     async def ask(self, text: str | None, place: int | None = None) -> LiveReply:
-        conversation, question, replaced = make_room(self.store, self.visitor, text, place)
+        shown = None if place is None else self.turn_ids[place:]
+        conversation, question, replaced = make_room(self.store, self.visitor, text, shown)
         request = ChatRequest(
             messages=(*conversation.messages, Message(role="user", content=question)),
             conversation_id=conversation.id,
@@ -51,10 +53,26 @@ class Chat:
         return reply
 
     @property
+    def turn_ids(self) -> list[str]:
+        return [turn.id for turn in self.store.conversation(self.visitor.conversation, "ann").turns]
+
+    @property
     def shown(self) -> list[str]:
         turns = self.store.conversation(self.visitor.conversation, "ann").turns
         assert [turn.position for turn in turns] == list(range(len(turns)))
         return [turn.user_text for turn in turns]
+
+
+def tab_over(chat: Chat) -> ChatTab:
+    chat.service.library = word_library(chat.store.database)
+    with gr.Blocks():
+        tab = ChatTab(chat.service, chat.store)
+        tab.build()
+    return tab
+
+
+def settings_of(tab: ChatTab) -> list[object]:
+    return [AUTO, "", False, [], 5, *[""] * len(tab.parts.controls)]
 
 
 async def until(reply: LiveReply, found) -> Exchange:
@@ -143,14 +161,11 @@ async def test_the_page_shows_a_refused_question_while_it_waits_and_then_what_wa
     """What was typed goes back to the box; what was only asked again is still in the conversation."""
     told, shown = [], []
     monkeypatch.setattr("assistant.ui.chat.tell", lambda *words: told.append(words))
-    chat.service.library = word_library(chat.store.database)
-    with gr.Blocks():
-        tab = ChatTab(chat.service, chat.store)
-        tab.build()
+    tab = tab_over(chat)
     chat.service.backend.error = QueueFull("64 requests wait already", 2)
-    settings = [AUTO, "", False, [], 5, *[""] * len(tab.parts.controls)]
+    settings = settings_of(tab)
     kept: Updates = {}
-    async for updates in tab._ask(chat.visitor, text, settings, SimpleNamespace(session_hash="s"), 1):
+    async for updates in tab._ask(chat.visitor, text, settings, REQUEST, chat.turn_ids[1:]):
         kept |= updates
         if tab.parts.chatbot in updates:
             value = updates[tab.parts.chatbot]
@@ -166,6 +181,46 @@ async def test_what_got_no_answer_is_replaced_at_once(chat):
         assert reply.replaced is None and chat.shown == [*ASKED, text]
 
 
-async def test_an_exchange_that_is_gone_is_told(chat):
+@pytest.mark.parametrize("elsewhere", ["edited", "asked", "undone"])
+async def test_a_tab_that_is_behind_changes_nothing_that_it_does_not_show(chat, monkeypatch, elsewhere):
+    """Another tab has edited the second question, or asked a fourth, or taken the last two back."""
+    told: list[str] = []
+    monkeypatch.setattr("assistant.ui.chat.tell", lambda error, *words: told.append(str(error)))
+    tab, turn_ids = tab_over(chat), chat.turn_ids
+    if elsewhere == "undone":
+        chat.store.remove_turns_from(chat.visitor.conversation, "ann", 1)
+    else:
+        await chat.end(*{"edited": ("two!", 1), "asked": ("four",)}[elsewhere])
+    there = chat.shown
+    kept, settings, second = chat.visitor.kept, settings_of(tab), SimpleNamespace(index=2, value="two?")
+    last = SimpleNamespace(index=(5, 0))
+    for updates in (
+        tab._retry(REQUEST, last, kept, turn_ids, *settings),
+        tab._edit(REQUEST, second, kept, turn_ids, *settings),
+        tab._undo(kept, turn_ids, last),
+    ):
+        assert [tab.parts.chatbot in one for one in [made async for made in updates]] == [False]
+    assert chat.shown == there and told == ["this conversation has changed meanwhile; reload the page"] * 3
+    await tab._like(kept, turn_ids, SimpleNamespace(index=(5, 0), liked=False))
+    assert (await tab._show_thumbs(kept, turn_ids))[tab.parts.chatbot] == gr.skip()
+    turns = chat.store.conversation(chat.visitor.conversation, "ann").turns
+    rated = [turn.user_text for turn in turns if turn.liked is False]
+    assert rated == (["three"] if elsewhere == "asked" else []) and len(told) == (3 if rated else 4)
+
+
+async def test_the_page_knows_the_turns_that_it_shows(chat):
+    tab = tab_over(chat)
+    kept: Updates = {}
+    async for updates in tab._ask(chat.visitor, "four", settings_of(tab), REQUEST):
+        kept |= updates
+        if tab.parts.chatbot in updates:
+            value = updates[tab.parts.chatbot]
+            assert len(getattr(value, "value", value)) == 2 * len(updates[tab.parts.turn_ids])
+    assert kept[tab.parts.turn_ids] == chat.turn_ids and len(chat.turn_ids) == 4
+
+
+async def test_an_exchange_that_could_not_be_kept_is_neither_asked_again_nor_in_the_way(chat):
+    shown = [*chat.turn_ids, None]
     with pytest.raises(InvalidRequest, match="reload the page"):
-        await asyncio.to_thread(make_room, chat.store, chat.visitor, "x", 3)
+        make_room(chat.store, chat.visitor, None, shown[3:])
+    assert make_room(chat.store, chat.visitor, None, shown[1:])[1] == "two"
