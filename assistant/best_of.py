@@ -62,7 +62,8 @@ async def best_of(
     seeds = [(first + number) % SEEDS for number in range(n)]
     steps = [_seeded(step, seed) for seed in seeds]
     ends: dict[int, tuple[str, Finished]] = {}
-    async with aclosing(merged([_whole(backend, one.generation) for one in steps], AT_ONCE)) as drawn:
+    at_once = min(AT_ONCE, backend.max_batch)
+    async with aclosing(merged([_whole(backend, one.generation) for one in steps], at_once)) as drawn:
         async for number, end in drawn:
             ends[number] = end
             yield Drew(index=index, done=len(ends), of=n)

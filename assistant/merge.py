@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 
 AT_ONCE = 8
-"""Streams of one request that compute at the same time, so that they do not fill the queue for everybody else."""
+"""Most streams of one request that compute at the same time, so that they do not fill the queue for everybody else; no
+more than the backend computes, or it would refuse some on a server that is idle."""
 
 
 async def merged(

@@ -124,6 +124,7 @@ class EchoBackend:
     base_name = "fake-base"
     base_digest = "0" * 64
     context_length = 2000
+    max_batch = 256
     is_alive = True
 
     def __init__(self, words: int = 5, pace: float = 0.0, error: Exception | None = None) -> None:

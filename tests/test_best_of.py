@@ -121,15 +121,17 @@ async def test_one_answer_that_fails_fails_the_turn(tmp_path: Path):
     assert (end.code, end.message) == ("engine_failed", "broken")
 
 
-async def test_leaving_cancels_all_that_are_drawn_and_few_are_drawn_at_once(tmp_path: Path):
+@pytest.mark.parametrize("max_batch", [3, 256])
+async def test_leaving_cancels_all_that_are_drawn_and_few_are_drawn_at_once(tmp_path: Path, max_batch: int):
     write_reward(tmp_path / "judge")
     backend = EchoBackend(words=1000, pace=0.001)
+    backend.max_batch = max_batch
     service = fake_service(tmp_path, backend)
     task = asyncio.create_task(events_of(service, asked(n=16)))
     async with asyncio.timeout(20):
         while backend.generated < 50:
             await asyncio.sleep(0.001)
-    assert backend.running == AT_ONCE
+    assert backend.running == min(AT_ONCE, max_batch)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

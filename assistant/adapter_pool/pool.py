@@ -269,6 +269,8 @@ class AdapterPool:
             del self._entries[victim.key]
             self.evictions += 1
         entry = Entry(adapter, size)
+        # Under way from now on: one of those who wait for it may leave, and cannot cancel it for the others.
+        entry.loaded.set_running_or_notify_cancel()
         self._entries[entry.key] = entry
         self._loader.submit(self._fill, entry)
         return entry

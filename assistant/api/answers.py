@@ -23,18 +23,20 @@ Endpoint = Literal["chat", "text"]
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes one answer. `model` is what was asked for; `fingerprint` names the base."""
+    """Writes one answer. `model` is what was asked for; `fingerprint` names the base; `at_once` streams are read at a
+    time."""
 
     endpoint: Endpoint
     model: str
     fingerprint: str
+    at_once: int = AT_ONCE
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
     async def whole(self, streams: Sequence[AsyncGenerator[StreamEvent, None]]) -> Json:
         """One choice for each stream. Raises TurnFailed at the first that fails; the others are then stopped."""
         ends: dict[int, Done] = {}
-        async with aclosing(merged(streams, AT_ONCE)) as events:
+        async with aclosing(merged(streams, self.at_once)) as events:
             async for index, event in events:
                 if isinstance(event, Failed):
                     raise TurnFailed(event)
@@ -57,7 +59,7 @@ class Writer:
         openings: dict[int, Json] = {}
         offsets = [0] * len(streams)
         usage: Json = {"usage": None} if includes_usage else {}
-        async with aclosing(merged(streams, AT_ONCE)) as events:
+        async with aclosing(merged(streams, self.at_once)) as events:
             async for index, event in events:
                 if isinstance(event, Failed):
                     raise TurnFailed(event)

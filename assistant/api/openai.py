@@ -18,6 +18,7 @@ from assistant.api.health import health_router
 from assistant.api.schema import ChatBody, CompletionBody
 from assistant.api.scores import scores_router
 from assistant.catalog import Adapter
+from assistant.merge import AT_ONCE
 from assistant.messages import AUTO, BASE
 from assistant.service import ChatService
 
@@ -64,7 +65,8 @@ def openai_router(service: ChatService) -> APIRouter:
     @router.post("/completions")
     async def complete(body: CompletionBody) -> Response:
         requests = body.requests()
-        writer = Writer("text", body.model, fingerprint())
+        at_once = min(AT_ONCE, service.backend.max_batch)
+        writer = Writer("text", body.model, fingerprint(), at_once=at_once)
         if body.stream:
             return EventStream(writer.chunks([service.complete(one) for one in requests], body.includes_usage))
         return WholeAnswer(lambda: writer.whole([service.complete(one) for one in requests]))

@@ -72,6 +72,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def max_batch(self) -> int:
+        """Most requests that are computed at the same time; others wait, and may be refused."""
+        ...
+
+    @property
     def is_alive(self) -> bool:
         """Whether it computes: False once it has failed in a way that only another start mends."""
         ...

@@ -65,6 +65,10 @@ class LocalBackend:
         return self._context_length
 
     @property
+    def max_batch(self) -> int:
+        return self.engine.scheduler.max_batch
+
+    @property
     def is_alive(self) -> bool:
         return self.engine.is_alive
 
@@ -116,7 +120,7 @@ class LocalBackend:
                 f"adapter {adapter.name!r} writes answers and scores none; allowed: an adapter with a reward head"
             )
         # No more at once than run in one step: a long list must not fill the queue for everybody else.
-        turn = asyncio.Semaphore(self.engine.scheduler.max_batch)
+        turn = asyncio.Semaphore(self.max_batch)
 
         async def one(prompt: tuple[int, ...]) -> float:
             async with turn:

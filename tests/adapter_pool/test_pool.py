@@ -164,6 +164,17 @@ def test_an_unexpected_failure_becomes_an_adapter_error(pool, loads):
         pool.load(adapter("odd")).result(10)
 
 
+def test_whoever_leaves_while_an_adapter_loads_spoils_it_for_nobody_else(pool, loads):
+    heard = threading.Event()
+    pool.on_change = heard.set
+    loads.gate.clear()
+    first, second = pool.load(adapter("a")), pool.load(adapter("a"))
+    assert not first.cancel(), "the load is everybody's"
+    loads.gate.set()
+    assert second.result(10) is None and heard.wait(10)
+    assert pool.try_acquire(adapter("a")) is not None
+
+
 def test_a_leased_adapter_cannot_be_unloaded(pool):
     held = lease(pool, adapter("a"))
     with pytest.raises(AdapterConflict, match="1 requests hold it"):

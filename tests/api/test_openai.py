@@ -205,15 +205,18 @@ class FullBackend(EchoBackend):
     """Refuses whatever comes while as many requests run as one client may have at once."""
 
     async def generate(self, generation):
-        if self.running >= AT_ONCE:
+        if self.running >= min(AT_ONCE, self.max_batch):
             raise QueueFull("many requests wait already", 2)
         async with aclosing(super().generate(generation)) as pieces:
             async for piece in pieces:
                 yield piece
 
 
-def test_very_many_prompts_of_one_request_do_not_fill_the_queue(connect):
-    client = connect(FullBackend(words=2, pace=0.001))
+@pytest.mark.parametrize("max_batch", [2, 256])
+def test_very_many_prompts_of_one_request_do_not_fill_the_queue(connect, max_batch):
+    backend = FullBackend(words=2, pace=0.001)
+    backend.max_batch = max_batch
+    client = connect(backend)
     answer = client.completions.create(model="base", prompt=["a"] * 128)
     assert [choice.text for choice in answer.choices] == ["base: word1"] * 128
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from assistant.backends.base import Generation
 from assistant.backends.local import LocalBackend
 from assistant.base_model import load_base
+from assistant.catalog import read_adapter
 from assistant.engine.spans import word_edges
 from assistant.errors import InvalidRequest
 from assistant.messages import Decoding, Finished, Scored
@@ -53,6 +56,22 @@ async def test_whoever_asks_for_no_scores_is_sent_plain_text(backend):
     *pieces, finished = await collect(backend, [72, 73])
     assert all(isinstance(piece, str) for piece in pieces) and isinstance(finished, Finished)
     assert finished.scores == finished.prompt_scores == ()
+
+
+async def test_a_load_whose_asker_leaves_goes_on_for_the_others(backend, tmp_path, monkeypatch):
+    adapter = read_adapter(tiny.write_adapter(tmp_path / "a", tmp_path / "base", tiny.lora_config(), 1))
+    load, gate = backend.pool._load, threading.Event()
+    monkeypatch.setattr(backend.pool, "_load", lambda wanted: gate.wait(10) and load(wanted))
+    leaving = asyncio.create_task(backend.load(adapter))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    gate.set()
+    async with asyncio.timeout(20):
+        await backend.load(adapter)
+        answers = [item async for item in backend.generate(Generation((72, 73), adapter, Decoding(max_tokens=1)))]
+    assert isinstance(answers[-1], Finished)
 
 
 async def test_a_token_id_beyond_the_vocabulary_is_refused(backend):
