@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from assistant.errors import EvaluationError
 from eval.report.plots import errors
 from eval.study.data import LAST, makeup
-from eval.study.plan import BASE_PROMPTS, GENERAL, MIXTURE, SCALES, UNSEEN, Chapter, trials
+from eval.study.plan import BASE_PROMPTS, GENERAL, MIXTURE, PROMPT_EACH, SCALES, UNSEEN, Chapter, trials
 
 MAIN_METRIC = {
     "qa": "f1",
@@ -114,6 +114,7 @@ def write_page(place: Path, docs: Path) -> Path:
         columns=(*MIXTURE, UNSEEN, *GENERAL),
         figures=COLUMNS,
         base_prompts=BASE_PROMPTS,
+        prompt_each=PROMPT_EACH,
         total=len(trials(SCALES[place.name])),
         done=sum(map(len, points.values())),
         dates=sorted({date for chapter in points.values() for point in chapter for date in point.dates}),

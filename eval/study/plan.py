@@ -52,6 +52,9 @@ TASK_OF = {
 }
 """The task that each kind of record is measured as."""
 
+PROMPT_EACH = "all, a prompt for each"
+"""The trial of multi-task prompts, as its place on the axis."""
+
 BASE_PROMPTS = {
     "qa": ("few-shot", "turns-short"),
     "sentiment": ("few-shot", "turns-8"),
@@ -112,10 +115,14 @@ class Trial:
         """The name of the adapter that is asked for records of a kind."""
         return f"{self.key}-{kind}" if self.leaves_one_each else self.key
 
-    def folders(self, place: Path) -> dict[str, Path]:
-        """What the training leaves, by name; nothing for the base."""
-        names = [] if self.is_base else list(dict.fromkeys(map(self.adapter, self.measured)))
-        return {name: place / ("bases" if self.changes_base else "adapters") / name for name in names}
+    def out(self, place: Path) -> Path:
+        """Where the training is told to write."""
+        return place / ("bases" if self.changes_base else "adapters") / self.key
+
+    def folders(self, place: Path) -> list[Path]:
+        """What the training leaves; nothing for the base."""
+        names = [] if self.is_base else dict.fromkeys(map(self.adapter, self.measured))
+        return [self.out(place).with_name(name) for name in names]
 
     def done(self, place: Path) -> dict[str, Any] | None:
         """Its result, where everything has been measured."""
@@ -196,5 +203,5 @@ def trials(scale: Scale) -> list[Trial]:
             for kind in MIXTURE
         ),
         Trial("tasks", "all", "instruct", (*MIXTURE, UNSEEN), mixture, short),
-        Trial("tasks", "all, a prompt for each", "instruct", MIXTURE, mixture, short, "multitask-prompt-tuning"),
+        Trial("tasks", PROMPT_EACH, "instruct", MIXTURE, mixture, short, "multitask-prompt-tuning"),
     ]

@@ -103,14 +103,13 @@ def study(options: argparse.Namespace) -> None:
 def perform(place: Path, trial: Trial) -> dict[str, Any]:
     """Train where nothing equal was trained before, then measure everything the trial is measured on."""
     folders, logs = trial.folders(place), place / "logs" / f"{trial.key}.log"
-    if not all(folder.is_dir() for folder in folders.values()):
+    if not all(folder.is_dir() for folder in folders):
         data = [_source(place, file) for file in trial.data]
         command = ["assistant.training.run", "--recipe", trial.recipe, "--task", trial.task, "--data", *data]
         raw = ["--raw-text", _source(place, trial.raw), "--raw-fields", "text"] if trial.raw else []
-        out = place / ("bases" if trial.changes_base else "adapters") / trial.key
-        run_module([*command, *raw, "--out", str(out), *trial.options], logs, {})
+        run_module([*command, *raw, "--out", str(trial.out(place)), *trial.options], logs, {})
     measured = {name: measure(place, trial, name, logs) for name in trial.everything_measured}
-    training = None if trial.is_base else training_of(next(iter(folders.values())))
+    training = None if trial.is_base else training_of(folders[0])
     return {"chapter": trial.chapter, "value": trial.value, "training": training, "measured": measured}
 
 
@@ -133,7 +132,7 @@ def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
             command += ["--mode", mode, "--prompt", prompt] if trial.is_base else ["--mode", "tuned"]
         environment = {"SWAPBOARD_ADAPTERS_DIR": str(place / "adapters")}
         if trial.changes_base:
-            environment["SWAPBOARD_BASE"] = str(trial.folders(place)[trial.key])
+            environment["SWAPBOARD_BASE"] = str(trial.out(place))
         elif not trial.is_base:
             command += ["--adapter", trial.adapter(name)]
         run_module(command, logs, environment)
