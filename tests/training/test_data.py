@@ -23,7 +23,7 @@ from assistant.training.data import (
 from assistant.training.tasks.legal import LEGAL
 from assistant.training.tasks.medical import MEDICAL
 from assistant.training.tasks.moderation import MODERATION, explained
-from assistant.training.tasks.prescriptions import HELD_OUT
+from assistant.training.tasks.prescriptions import HELD_OUT, ROUTES
 from assistant.training.tasks.qa import QA
 from assistant.training.tasks.registry import INSTRUCT, TASKS
 from assistant.training.tasks.sentiment import SENTIMENT, natural
@@ -275,6 +275,18 @@ def test_prescriptions_are_many_distinct_and_without_the_one_held_out() -> None:
     assert len(lines) == len(made) == MADE_COUNT
     assert not {line.lower() for line in HELD_OUT} & {line.lower() for line in lines}
     assert all(item.record["reading"].endswith(".") for item in made)
+
+
+def test_reading_names_a_route_only_where_the_line_does() -> None:
+    routes = {short: words for of_form in ROUTES.values() for short, words in of_form.items()}
+    silent = 0
+    for item in read_items(["made:prescriptions"], MEDICAL):
+        line, reading = item.record["prescription"], item.record["reading"]
+        named = [routes[word] for word in line.lower().split() if word in routes]
+        said = [words for words in routes.values() if words in reading]
+        assert said == named, line
+        silent += not named
+    assert silent > MADE_COUNT / 5
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public data is not beside the project")

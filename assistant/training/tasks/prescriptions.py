@@ -16,6 +16,7 @@ DOSES = {
     "supp": ("suppository", "suppositories"),
     "patch": ("patch", "patches"),
 }
+PLURAL = {"tab": "tabs", "cap": "caps", "puff": "puffs", "gtt": "gtts", "supp": "supps", "patch": "patches"}
 ROUTES = {
     "tab": {"po": "by mouth", "sl": "under the tongue", "pr": "into the rectum"},
     "cap": {"po": "by mouth"},
@@ -28,11 +29,14 @@ ROUTES = {
 }
 OFTEN = {
     "qd": "once a day",
+    "daily": "once a day",
     "bid": "twice a day",
     "tid": "three times a day",
     "qid": "four times a day",
     "qod": "every other day",
     "qam": "every morning",
+    "qpm": "every evening",
+    "qhs": "every night at bedtime",
     "q4h": "every four hours",
     "q6h": "every six hours",
     "q8h": "every eight hours",
@@ -59,6 +63,26 @@ ENDS = {
     "x 10 d": "for 10 days",
     "x 2 wk": "for 2 weeks",
 }
+DRUGS = {
+    "amoxicillin": ("250 mg", "500 mg"),
+    "atorvastatin": ("20 mg", "40 mg"),
+    "cetirizine": ("10 mg",),
+    "doxycycline": ("100 mg",),
+    "furosemide": ("20 mg", "40 mg"),
+    "ibuprofen": ("200 mg", "400 mg", "600 mg"),
+    "levothyroxine": ("50 mcg", "100 mcg"),
+    "lisinopril": ("5 mg", "10 mg"),
+    "loratadine": ("10 mg",),
+    "metformin": ("500 mg", "850 mg"),
+    "metoprolol": ("25 mg", "50 mg"),
+    "omeprazole": ("20 mg", "40 mg"),
+    "ondansetron": ("4 mg", "8 mg"),
+    "paracetamol": ("500 mg", "1000 mg"),
+    "prednisone": ("5 mg", "10 mg", "20 mg"),
+    "sertraline": ("50 mg", "100 mg"),
+}
+SWALLOWED = ("tab", "cap")
+"""The forms that the drugs above come in."""
 NUMBERS = {"1": "1", "2": "2", "3": "3", "i": "1", "ii": "2", "5": "5", "10": "10", "1/2": "half a"}
 HELD_OUT = frozenset(
     {
@@ -76,30 +100,57 @@ HELD_OUT = frozenset(
         "ii puff inh bid",
         "5 mL po q8h x 10 d",
         "2 tsp po tid ac & hs",
+        "2 tabs bid",
+        "1 cap qam ac",
+        "2 puffs prn",
+        "i tab tid pc x 5 d",
+        "3 gtts q4h",
+        "5 mL qid",
+        "2 caps po qhs",
+        "1 tab prn nausea",
+        "ibuprofen 400 mg po q6h prn pain",
+        "metformin 500 mg 1 tab po bid c food",
+        "omeprazole 20 mg 1 cap qd ac",
+        "prednisone 10 mg qam x 5 d",
     }
 )
 """Never among the lines, in capitals neither: they are what a trained adapter is asked in its test."""
 
 
+WITHOUT_ROUTE = 0.3
+"""Many lines name no route. A reader that has only seen lines with one makes one up."""
+
+
 def prescriptions(count: int, seed: int) -> list[Record]:
-    """`count` different lines with their readings."""
+    """`count` different lines with their readings: a reading says what its line says and no more."""
     draw = random.Random(seed)
     held_out = {line.lower() for line in HELD_OUT}
     lines: dict[str, str] = {}
     while len(lines) < count:
-        form = draw.choice(list(DOSES))
-        number = draw.choice(list(NUMBERS))
-        route, often = draw.choice(list(ROUTES[form])), draw.choice(list(OFTEN))
-        when = draw.choice(list(WHEN)) if form in ("tab", "cap", "tsp", "mL") else ""
-        end = draw.choice(["", "", *ENDS])
-        written = " ".join(part for part in (number, form, route, often, when, end) if part)
+        written, reading = _line(draw)
         if draw.random() < 0.15:
             written = written.upper()
-        if written.lower() in held_out:
-            continue
-        one, many = DOSES[form]
-        amount = f"half a {one}" if number == "1/2" else f"{NUMBERS[number]} {one if NUMBERS[number] == '1' else many}"
-        rest = ", ".join(part for part in (WHEN[when], ENDS[end]) if part)
-        reading = f"{amount} {ROUTES[form][route]} {OFTEN[often]}" + (f", {rest}" if rest else "")
-        lines.setdefault(written, reading[0].upper() + reading[1:] + ".")
+        if written.lower() not in held_out:
+            lines.setdefault(written, reading)
     return [{"prescription": line, "reading": reading} for line, reading in lines.items()]
+
+
+def _line(draw: random.Random) -> tuple[str, str]:
+    form, number = draw.choice(list(DOSES)), draw.choice(list(NUMBERS))
+    one = number in ("1", "i", "1/2")
+    dose = f"{number} {form if one or draw.random() < 0.5 else PLURAL.get(form, form)}"
+    amount = f"half a {DOSES[form][0]}" if number == "1/2" else f"{NUMBERS[number]} {DOSES[form][0 if one else 1]}"
+    route = "" if draw.random() < WITHOUT_ROUTE else draw.choice(list(ROUTES[form]))
+    if form in SWALLOWED and draw.random() < 0.3:
+        drug = draw.choice(list(DRUGS))
+        named = f"{drug} {draw.choice(DRUGS[drug])}"
+        bare = draw.random() < 0.5
+        dose, amount = (named, named) if bare else (f"{named} {dose}", f"{named}: {amount}")
+        route = route and "po"
+    end = draw.choice(["", "", *ENDS])
+    often = "" if end.startswith("prn") and draw.random() < 0.2 else draw.choice(list(OFTEN))
+    when = draw.choice(list(WHEN)) if often != "qhs" and form in ("tab", "cap", "tsp", "mL") else ""
+    written = " ".join(part for part in (dose, route, often, when, end) if part)
+    taken = " ".join(part for part in (amount, ROUTES[form].get(route, ""), OFTEN.get(often, "")) if part)
+    reading = ", ".join(part for part in (taken, WHEN[when], ENDS[end]) if part)
+    return written, reading[0].upper() + reading[1:] + "."
