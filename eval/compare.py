@@ -1,6 +1,6 @@
 """Is one run better than another? `python -m eval.compare A.json B.json` for two results of eval.run on the same data.
 
-With `--trained-on PATH…` apart for examples whose expected answer nearly stood in the training data, and for the others.
+With `--trained-on PATH…` apart for examples that stood in the training data, question or nearly the answer, and for the others.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _tables(options: argparse.Namespace) -> list[tuple[str, list[Compared]]]:
     tables = []
     for told, known in (("at most", False), ("more than", True)):
         pair = [_part(result, [(like > most) == known for like in likest]) for result in (first, second)]
-        head = f"{pair[0]['count']} of {first['count']} examples: {told} {most:.0%} of the words shared with an answer trained on\n"
+        head = f"{pair[0]['count']} of {first['count']} examples: {told} {most:.0%} known from training\n"
         tables.append((head, compare(*pair) if pair[0]["count"] else []))
     return tables
 

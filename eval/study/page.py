@@ -14,9 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from assistant.errors import EvaluationError
+from eval.metrics.bootstrap import means
+from eval.metrics.paired import Difference, paired_bootstrap
 from eval.report.plots import errors
+from eval.results import check_same_examples, read_result
 from eval.study.data import LAST, makeup
-from eval.study.plan import BASE_PROMPTS, GENERAL, MIXTURE, PROMPT_EACH, SCALES, UNSEEN, Chapter, trials
+from eval.study.plan import BASE_PROMPTS, GENERAL, MIXTURE, PROMPT_EACH, SCALES, UNSEEN, Chapter, Trial, trials
 
 MAIN_METRIC = {
     "qa": "f1",
@@ -48,13 +51,14 @@ QUESTION_CHAPTERS: dict[Chapter, str] = {
 @dataclass(frozen=True)
 class Point:
     """One trial's result: `value` on the axis, scores by kind with their intervals, the training report, and when and
-    from what code it was trained and measured."""
+    from what code it was trained and measured. `gain` of a question chapter is its F1 less that of the point before."""
 
     value: str
     scores: dict[str, dict[str, dict[str, float]]]
     training: dict[str, Any] | None
     commits: frozenset[str]
     dates: frozenset[str]
+    gain: Difference | None = None
 
     def score(self, kind: str, metric: str | None = None) -> dict[str, float]:
         return self.scores[kind][metric or MAIN_METRIC[kind]]
@@ -67,6 +71,7 @@ def read_points(place: Path) -> dict[Chapter, list[Point]]:
         EvaluationError: nothing has.
     """
     points: dict[Chapter, list[Point]] = {}
+    before: dict[Chapter, Trial] = {}
     for trial in trials(SCALES[place.name]):
         if (result := trial.done(place)) is None:
             continue
@@ -78,11 +83,28 @@ def read_points(place: Path) -> dict[Chapter, list[Point]]:
             training["report"] if training else None,
             frozenset(step["commit"] for step in steps),
             frozenset(step["date"] for step in steps),
+            gain(place, before[trial.chapter], trial) if trial.chapter in before else None,
         )
+        if trial.chapter in QUESTION_CHAPTERS:
+            before[trial.chapter] = trial
         points.setdefault(trial.chapter, []).append(point)
     if not points:
         raise EvaluationError(f"{place / 'results'}: no results; run the study first")
     return points
+
+
+def gain(place: Path, before: Trial, after: Trial) -> Difference:
+    """F1 on questions of one trial less that of another. Both answered the same questions, so that the interval of their
+    difference is narrower than those of the two side by side.
+
+    Raises:
+        EvaluationError: they did not, or the answers are gone.
+    """
+    first, second = (read_result(trial.answers(place, "qa")) for trial in (before, after))
+    check_same_examples(first, second)
+    of_each = [means([example["f1"] for example in result["examples"]]) for result in (first, second)]
+    [difference] = paired_bootstrap(*of_each, count=first["count"])
+    return difference
 
 
 def write_page(place: Path, docs: Path) -> Path:

@@ -132,6 +132,10 @@ class Trial:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return result if result["measured"].keys() >= set(self.everything_measured) else None
 
+    def answers(self, place: Path, name: str) -> Path:
+        """What `eval.run` wrote of one kind of records or general task; equal trials share it."""
+        return place / "measured" / self.key / f"{name}.json"
+
     def result(self, place: Path) -> Path:
         """Where its result lies once it has one."""
         return place / "results" / f"{self.chapter}-{self.value.replace(', ', '-').replace(' ', '-')}.json"

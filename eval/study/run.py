@@ -121,7 +121,7 @@ def training_of(folder: Path) -> dict[str, Any]:
 
 def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
     """The metrics of one held-out file, or of a general task on its own set; equal trials measure it once."""
-    out = place / "measured" / trial.key / f"{name}.json"
+    out = trial.answers(place, name)
     if not out.is_file():
         is_general = name in GENERAL
         task = name if is_general else TASK_OF[name]

@@ -206,14 +206,20 @@ def test_answers_that_stood_in_the_training_data_are_told_apart(
     """Of 5 words each: the second answer shares all with the one trained on; the third 4 of 6, more than the half."""
     told = ["a.json", "b.json", "--trained-on", "plain-english=train.jsonl"]
     assert main(told) == 0
-    new, known = capsys.readouterr().out.split("2 of 3 examples: more than 50% of the words")
-    assert new.startswith("1 of 3 examples: at most 50% of the words")
+    new, known = capsys.readouterr().out.split("2 of 3 examples: more than 50% known")
+    assert new.startswith("1 of 3 examples: at most 50% known")
     assert "+0.0000" in next(line for line in new.splitlines() if line.startswith("rouge_l"))
     assert "+0.5000" in next(line for line in known.splitlines() if line.startswith("rouge_l"))
     assert main([*told, "--alike", "0.7"]) == 0
-    assert "1 of 3 examples: more than 70% of the words" in capsys.readouterr().out
+    assert "1 of 3 examples: more than 70% known" in capsys.readouterr().out
     assert main([*told, "--alike", "1"]) == 0
-    assert "0 of 3 examples: more than 100% of the words" in capsys.readouterr().out
+    assert "0 of 3 examples: more than 100% known" in capsys.readouterr().out
+
+
+def test_question_trained_on_is_known_whatever_its_answer(clauses: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("train.jsonl").write_text('{"document": " D", "summaries": ["Another answer to the same clause."]}\n')
+    assert main(["a.json", "b.json", "--trained-on", "plain-english=train.jsonl"]) == 0
+    assert "1 of 3 examples: more than 50% known" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

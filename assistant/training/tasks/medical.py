@@ -138,6 +138,12 @@ MEDICAL = Task(
     kinds=(RESEARCH, CONCLUSION, VERDICT, HEALTH, ABBREVIATION, PRESCRIPTION),
     template=PromptTemplate(system="You answer medical questions and read medical notes.", single_turn=True),
     card_examples=(
+        "What does this prescription say: 1 tab po bid pc",
+        "amoxicillin 500 mg po tid x 7 d",
+        "2 caps po qhs prn",
+        "1 gtt ou qid x 5 d",
+        "What does the abbreviation CABG stand for?",
+        "What does SOB mean in my notes from the hospital?",
         "My ears have been ringing since the concert, will it go away?",
         "What does a raised white blood cell count mean?",
         "How is a urinary tract infection treated?",

@@ -168,6 +168,10 @@ class Commands:
                 {
                     "metrics": metrics,
                     "count": 4,
+                    "task": arguments[arguments.index("--task") + 1],
+                    "data": "held out",
+                    "cost": {},
+                    "examples": [{"id": str(n), "f1": 0.0 if out.parent.name == "base" else 1.0} for n in range(4)],
                     "command": "python -m eval.run",
                     "date": "2026-11-02",
                     "commit": "beef",
@@ -298,6 +302,8 @@ def test_page_shows_every_trial(source: Path, tmp_path: Path, commands: Commands
         assert f"| {method} |" in page
     assert "| 10 | 10.000 % | 0.04 MB | 2.00 GiB | 3 |" in page
     assert "| only qa |" in page
+    assert page.count("| +1.000 [+1.000, +1.000] |") == 1, "the smallest size against the base"
+    assert "| +0.000 [+0.000, +0.000] |" in page
     assert "| all, a prompt for each |" in page
     assert "2026-11-01, 2026-11-02 at commit beef, c0ffee." in page
     assert page.count("images/study-") == 8
