@@ -133,6 +133,8 @@ def check(options: Namespace, objective: Objective) -> None:
         raise SettingsError(f"--centre {options.centre}: allowed are numbers from 0")
     if objective.name == GRPO and options.reward is None:
         raise SettingsError("recipe 'grpo' needs --reward, the reward adapter that it learns from")
+    if options.judge is not None and options.validation == 0:
+        raise SettingsError("--judge compares answers to prompts held out, and --validation 0 holds out none")
     if options.judge is not None and reward_digest(options.judge) == reward_digest(options.reward):
         raise SettingsError("--judge is the reward adapter itself: it would see nothing that the reward does not")
     if objective.name == GRPO and options.generations < 2:

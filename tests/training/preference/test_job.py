@@ -98,6 +98,7 @@ def test_adapters_of_another_base_are_refused(place: Path, capsys: pytest.Captur
         ("reward", {"start_from": "adapters/x"}, "its head is trained from the beginning"),
         ("dpo", {"patience": 2, "validation": 0}, "nothing is held out; raise --validation"),
         ("dpo", {"start_from": "nowhere"}, "no adapter can be read there"),
+        ("grpo", {"reward": "r", "judge": "j", "validation": 0}, "--judge compares answers to prompts held out"),
         ("dpo", {"data": "none.jsonl"}, "none.jsonl: cannot be read"),
         ("dpo", {"max_tokens": 3}, "raise --max-tokens"),
     ],
