@@ -51,3 +51,21 @@ def test_the_container_asks_for_its_health_where_it_serves():
         environment = {**os.environ, "SWAPBOARD_PORT": str(server.server_port)}
         subprocess.run([sys.executable, *arguments], env=environment, check=True, timeout=60)
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("told", "spins"), [({}, "1000"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "active"}, None)]
+)
+def test_threads_do_not_wait_long_for_each_other_unless_told_to(told: dict[str, str], spins: str | None) -> None:
+    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    script = "import assistant, torch"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**own, **told, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+    )
+    shown = re.search(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if shown is None:
+        pytest.skip("PyTorch here uses another OpenMP than GNU's")
+    assert (shown[1] == spins) if spins else int(shown[1]) > 1000
