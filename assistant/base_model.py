@@ -111,7 +111,7 @@ def has_bfloat16(device: torch.device = PROCESSOR) -> bool:
 
 def find_base(base: str) -> Path:
     """The folder or .gguf file that `base` names: a path, else an installed package, else a hub id."""
-    path = Path(base).expanduser()
+    path = Path(base)
     if path.is_dir() or path.is_file():
         if path.is_file() and path.suffix != ".gguf":
             raise BaseModelError(f"base {base!r} is a file but no .gguf; allowed: a model folder or a .gguf file")

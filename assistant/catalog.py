@@ -49,7 +49,8 @@ class Score(BaseModel):
     None where there is no base, and for scores that were recorded before these were told.
     `count` is how many records were measured and `mode` how they were asked, see `eval.run`; None for scores that were
     recorded before these were told, and `mode` for measurements that have none. `constraint` is what answers were held
-    to beyond the card's own decoding.
+    to beyond the card's own decoding, `base_constraint` what the base's were where that is something else: "span", or
+    "nothing"; None where it is the same, and for scores that were recorded before this was told.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +69,7 @@ class Score(BaseModel):
     count: int | None = None
     mode: str | None = None
     constraint: str | None = None
+    base_constraint: str | None = None
 
     def has_measured_as(self, other: Score) -> bool:
         """Whether it can be compared: the same figure of as many records of the same data, asked alike. What one of

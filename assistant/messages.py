@@ -38,6 +38,9 @@ GREEDY_BELOW = 1e-5
 """Temperatures below it are as good as 0, and too small to divide by."""
 
 
+HIGHEST_TEMPERATURE = 2
+
+
 class Decoding(Frozen):
     """How the next token is picked. `temperature` below `GREEDY_BELOW` is greedy; `top_k` 0 means no limit.
 
@@ -46,7 +49,7 @@ class Decoding(Frozen):
     that stand in the last user message, word for word.
     """
 
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    temperature: Annotated[float, Field(ge=0, le=HIGHEST_TEMPERATURE)] = 0.7
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
     top_k: Annotated[int, Field(ge=0)] = 0
     repetition_penalty: Annotated[float, Field(ge=0.5, le=2)] = 1.0

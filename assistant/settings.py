@@ -81,12 +81,12 @@ class Settings(BaseSettings):
         description="Confidence below which Auto uses the base; unset: the value chosen on the development half of the routing set.",
     )
 
-    @field_validator("data_dir", "adapters_dir")
+    @field_validator("data_dir", "adapters_dir", "base", "embedder", "reranker")
     @classmethod
-    def _expand(cls, folder: Path) -> Path:
+    def _expand(cls, place: Path | str) -> Path | str:
         # A shell leaves the ~ of an env file, and of a value in quotes, as it is.
         try:
-            return folder.expanduser()
+            return type(place)(Path(place).expanduser()) if str(place).startswith("~") else place
         except RuntimeError as error:
             raise ValueError(str(error)) from error
 

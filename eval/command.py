@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from assistant.errors import DataError, EvaluationError, SwapboardError
-from assistant.messages import AUTO, BASE
+from assistant.messages import AUTO, BASE, HIGHEST_TEMPERATURE
 from assistant.service import ChatService
 from assistant.settings import Settings, load_settings
 from assistant.training.data import json_lines
@@ -95,6 +95,12 @@ def check_concurrency(concurrency: int, settings: Settings) -> None:
             f"--concurrency {concurrency}: allowed are 1 to {most}, as {settings.max_batch} requests run "
             f"(SWAPBOARD_MAX_BATCH) and {settings.max_queue} wait (SWAPBOARD_MAX_QUEUE)"
         )
+
+
+def check_temperature(temperature: float) -> None:
+    """Raises EvaluationError where no request may have it."""
+    if not 0 <= temperature <= HIGHEST_TEMPERATURE:
+        raise EvaluationError(f"--temperature {temperature:g}: allowed are 0 to {HIGHEST_TEMPERATURE}")
 
 
 def check_out(path: Path) -> None:

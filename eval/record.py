@@ -50,6 +50,7 @@ def card_scores(result: Result, against: Result | None) -> list[Score]:
     elif against is not None:
         raise EvaluationError("--against: the base gives no rewards; a reward's result has length and a coin beside it")
     base = against or {}
+    constraint, base_constraint = _constraint(result), _constraint(base)
     bases = base.get("metrics", {})
     commands = [result["command"]] if against is None else [against["command"], result["command"]]
     return [
@@ -67,7 +68,8 @@ def card_scores(result: Result, against: Result | None) -> list[Score]:
             commit=result["commit"],
             count=result["count"],
             mode=result.get("mode"),
-            constraint=_constraint(result),
+            constraint=constraint,
+            base_constraint=None if base_constraint == constraint else base_constraint or "nothing",
         )
         for name, measure in result["metrics"].items()
     ]

@@ -57,12 +57,21 @@ def test_a_wrong_setting_names_key_value_and_what_is_allowed(monkeypatch, tmp_pa
 def test_a_tilde_in_a_folder_is_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     env = tmp_path / ".env"
-    env.write_text("SWAPBOARD_DATA_DIR=~/kept\nSWAPBOARD_ADAPTERS_DIR=~/tuned\n")
+    env.write_text(
+        "SWAPBOARD_DATA_DIR=~/kept\nSWAPBOARD_ADAPTERS_DIR=~/tuned\nSWAPBOARD_BASE=~/models/base\n"
+        "SWAPBOARD_EMBEDDER=owner/~name\nSWAPBOARD_RERANKER=~/models/reranker\n"
+    )
     settings = load_settings(env)
+    # They go onto cards and into results as they are, and are looked for under this name in many places.
+    assert settings.base == str(tmp_path / "models/base") and settings.reranker == str(tmp_path / "models/reranker")
+    assert settings.embedder == "owner/~name"
     assert (settings.data_dir, settings.adapters_dir) == (tmp_path / "kept", tmp_path / "tuned")
     assert str(tmp_path / "kept") in settings.database
     env.write_text("SWAPBOARD_DATA_DIR=~no-such-user/kept\n")
     with pytest.raises(SettingsError, match=r"SWAPBOARD_DATA_DIR='~no-such-user/kept'.*allowed: a path"):
+        load_settings(env)
+    env.write_text("SWAPBOARD_BASE=~no-such-user/model\n")
+    with pytest.raises(SettingsError, match=r"SWAPBOARD_BASE='~no-such-user/model'.*allowed: text"):
         load_settings(env)
 
 

@@ -1,4 +1,4 @@
-"""One question to every contestant at once: all columns run in one mixed batch."""
+"""One question to every contestant at once: all columns run in one mixed batch, as far as it holds them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from assistant.comparison.events import ColumnEvent, ComparisonDone, ComparisonEvent, ComparisonStarted
+from assistant.comparison.places import Places
 from assistant.comparison.request import ComparisonRequest, Setup
 from assistant.errors import InvalidRequest, NotFound, StoreUnavailable
 from assistant.feedback.comparison_records import Comparison
 from assistant.feedback.comparisons import ComparisonStore, Seat
 from assistant.feedback.hiding import hidden_event
 from assistant.merge import merged
-from assistant.messages import Message, Reward, StreamEvent
+from assistant.messages import ChatRequest, Message, Reward, StreamEvent
 from assistant.scoring import reward_adapter
 from assistant.service import ChatService
 
@@ -28,6 +29,8 @@ class Comparator:
     def __init__(self, service: ChatService, store: ComparisonStore) -> None:
         self.service = service
         self.store = store
+        # No more at once than run in one step: the engine would refuse some on a server that is idle.
+        self._places = Places(service.backend.max_batch)
 
     async def check(self, setup: Setup) -> None:
         """Raises InvalidRequest or AdapterError where an adapter that is to judge answers cannot."""
@@ -71,10 +74,17 @@ class Comparator:
         self, request: ComparisonRequest, seats: tuple[Seat, ...]
     ) -> AsyncGenerator[tuple[Seat, StreamEvent], None]:
         """The events of these columns as they come; the request's seed has been settled."""
-        turns = [self.service.reply(request.turn(seat.position, seat.turn_id)) for seat in seats]
+        turns = [self._answer(request.turn(seat.position, seat.turn_id)) for seat in seats]
         async with aclosing(merged(turns)) as events:
             async for index, event in events:
                 yield seats[index], event
+
+    async def _answer(self, turn: ChatRequest) -> AsyncGenerator[StreamEvent, None]:
+        # All that are drawn compute, and then are judged, side by side.
+        side_by_side = 1 if turn.best_of is None else turn.best_of.n
+        async with self._places.taken(side_by_side), aclosing(self.service.reply(turn)) as events:
+            async for event in events:
+                yield event
 
     async def judge(self, comparison_id: str, owner: str, judge: str) -> Comparison:
         """Have all its finished answers judged, and keep their rewards in place of those before.

@@ -70,7 +70,7 @@ def find_embedder(source: str) -> Path | str:
     Raises:
         SettingsError: it is none of the three, or a folder or package without exactly one model.
     """
-    path = Path(source).expanduser()
+    path = Path(source)
     if path.is_dir():
         if not (path / MODULES_FILE).is_file():
             raise SettingsError(f"embedder folder {source!r} holds no {MODULES_FILE}; allowed: a sentence embedder")

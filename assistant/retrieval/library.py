@@ -6,7 +6,6 @@ transaction, after everything slow has been done.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import uuid
 from collections.abc import Callable, Sequence
@@ -100,8 +99,8 @@ class Library:
     ) -> Added:
         """Take a file in, into the first collection where none is named.
 
-        The same content under the name it has already changes nothing; other content takes its place, under the
-        same id. `progress` is told the share that is done, in [0, 1]; 1 once it is kept.
+        The same content under the name it has already changes nothing, unless the readers make something else of it
+        by now; other content takes its place, under the same id. `progress` is told the share that is done, in [0, 1]; 1 once it is kept.
 
         Raises:
             DocumentRejected: it cannot be read, is too large, or holds no text; names it and the reason.
@@ -112,7 +111,7 @@ class Library:
         if not _is_name(name):
             raise DocumentRejected(f"file name {name!r}; allowed: 1 to {LONGEST_NAME} printable characters")
         self.check_size(name, len(data))
-        digest = hashlib.sha256(data).hexdigest()
+        digest = registry.fingerprint(data)
         with self._database.reading() as connection:
             queries.check_collection(connection, collection_id)
             old = queries.document_named(connection, collection_id, name)

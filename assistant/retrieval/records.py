@@ -20,7 +20,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Document:
-    """`digest` is the SHA-256 of the file, `size` its bytes; `passages` and `pages` count them."""
+    """`digest` tells the file and the version that has read it, `size` is its bytes; `passages` and `pages` count them."""
 
     id: str
     collection_id: str

@@ -42,7 +42,7 @@ class Reranker:
         return [float(score) for score in scores]
 
     def _load(self) -> CrossEncoder:
-        folder = Path(self.source).expanduser()
+        folder = Path(self.source)
         if not folder.is_dir() and (self.source.count("/") != 1 or self.source.startswith((".", "/", "~"))):
             raise SettingsError(f"no reranker {self.source!r}: not a folder; a hub id is owner/name")
         # Imported here because it takes seconds, and a start need not wait for them.

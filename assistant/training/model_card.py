@@ -165,12 +165,14 @@ def _scores(scores: list[Mapping[str, Any]]) -> str:
 
 
 def _base(score: Score) -> str:
-    """The base's figure, with its day and commit where they are not those of the score beside it."""
+    """The base's figure, with its day, its commit and what it was held to where they are not those of the score beside
+    it."""
     if score.base is None:
         return "–"
     day = score.base_date if score.base_date != score.date else None
     code = f"`{score.base_commit}`" if score.base_commit not in (None, score.commit) else None
-    differing = ", ".join(filter(None, (day, code)))
+    held = score.base_constraint and f"held to {score.base_constraint}"
+    differing = ", ".join(filter(None, (day, code, held)))
     return f"{score.base:.3f}" + (f" ({differing})" if differing else "")
 
 

@@ -21,7 +21,7 @@ from assistant.errors import EvaluationError, SwapboardError
 from assistant.messages import BASE
 from assistant.settings import load_settings
 from assistant.training.options import finite
-from eval.command import CONCURRENCY, check_concurrency, check_out, write
+from eval.command import CONCURRENCY, check_concurrency, check_out, check_temperature, write
 from eval.gate.gate import Question, judge
 from eval.gate.reward import Drawing
 from eval.gate.spec import read_aim, read_measured
@@ -76,6 +76,7 @@ def run(options: argparse.Namespace, command: str) -> Gate:
             raise EvaluationError(f"--{name.replace('_', '-')} {value}: allowed are numbers from 1")
     if options.margin is not None and options.margin < 0:
         raise EvaluationError(f"--margin {options.margin:g}: allowed are numbers from 0")
+    check_temperature(options.temperature)
     settings = load_settings()
     check_concurrency(options.concurrency, settings)
     check_out(options.out)

@@ -20,7 +20,7 @@ from assistant.errors import EvaluationError, SwapboardError
 from assistant.settings import load_settings
 from assistant.training.options import finite, positive
 from assistant.training.provenance import commit, today
-from eval.command import check_out, write
+from eval.command import check_out, check_temperature, write
 from eval.loop.circle import circle, has_followed
 from eval.loop.report import render
 from eval.loop.tastes import FORMS
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise EvaluationError(
                 f"--validation {options.validation}: fewer than {FEWEST_VOTES} votes show no judge to be better than a coin"
             )
+        check_temperature(options.temperature)
         check_out(options.out / "report.json")
         turn = circle(options, load_settings(), command)
         head = {"kind": "loop", "command": command, "date": today(), "commit": commit()}

@@ -102,8 +102,8 @@ def gain(place: Path, before: Trial, after: Trial) -> Difference:
     """
     first, second = (read_result(trial.answers(place, "qa")) for trial in (before, after))
     check_same_examples(first, second)
-    of_each = [means([example["f1"] for example in result["examples"]]) for result in (first, second)]
-    [difference] = paired_bootstrap(*of_each, count=first["count"])
+    old, new = (means([example["f1"] for example in result["examples"]]) for result in (first, second))
+    [difference] = paired_bootstrap(old, new, first["count"])
     return difference
 
 

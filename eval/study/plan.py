@@ -125,12 +125,30 @@ class Trial:
         return [self.out(place).with_name(name) for name in names]
 
     def done(self, place: Path) -> dict[str, Any] | None:
-        """Its result, where everything has been measured."""
+        """Its result, where everything has been measured; the base's with the prompts that are named now."""
         path = self.result(place)
         if not path.is_file():
             return None
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return result if result["measured"].keys() >= set(self.everything_measured) else None
+        measured = result["measured"]
+        if not measured.keys() >= set(self.everything_measured):
+            return None
+        if self.is_base and not all(
+            (kept := self.kept(place, name)) and told.items() <= kept.items() for name, told in measured.items()
+        ):
+            return None
+        return result
+
+    def kept(self, place: Path, name: str) -> dict[str, Any] | None:
+        """What `answers` holds, where it can be used again: of the base only what was asked with today's prompt."""
+        path = self.answers(place, name)
+        if not path.is_file():
+            return None
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if self.is_base and name in BASE_PROMPTS:
+            asked = (result["mode"], *result["config"]["prompts"].values())
+            return result if asked == BASE_PROMPTS[name] else None
+        return result
 
     def answers(self, place: Path, name: str) -> Path:
         """What `eval.run` wrote of one kind of records or general task; equal trials share it."""

@@ -122,7 +122,7 @@ def training_of(folder: Path) -> dict[str, Any]:
 def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
     """The metrics of one held-out file, or of a general task on its own set; equal trials measure it once."""
     out = trial.answers(place, name)
-    if not out.is_file():
+    if (result := trial.kept(place, name)) is None:
         is_general = name in GENERAL
         task = name if is_general else TASK_OF[name]
         command = ["eval.run", "--task", task, "--concurrency", str(load_settings().max_batch), "--out", str(out)]
@@ -136,7 +136,7 @@ def measure(place: Path, trial: Trial, name: str, logs: Path) -> dict[str, Any]:
         elif not trial.is_base:
             command += ["--adapter", trial.adapter(name)]
         run_module(command, logs, environment)
-    result = json.loads(out.read_text(encoding="utf-8"))
+        result = json.loads(out.read_text(encoding="utf-8"))
     return {key: result[key] for key in ("metrics", "count", "command", "date", "commit")}
 
 

@@ -15,7 +15,7 @@ from assistant.comparison.events import ColumnEvent
 from assistant.comparison.questions import Question
 from assistant.comparison.request import ComparisonRequest, Contestant, FewShot, Setup
 from assistant.comparison.results import FIELDS, as_object, averages, table, to_csv
-from assistant.errors import InvalidRequest, NotFound, UnknownAdapter
+from assistant.errors import InvalidRequest, NotFound, QueueFull, UnknownAdapter
 from assistant.feedback.batches import BatchStore
 from assistant.feedback.leaderboard import leaderboard
 from assistant.feedback.votes import Filters, Ranking, VoteStore
@@ -161,6 +161,66 @@ async def test_leaving_stops_all_that_are_drawn(adapters, compare_over, comparis
     (kept,) = comparisons.comparisons("ann")
     states = [one.state for one in comparisons.comparison(kept.id, "ann").columns]
     assert kept.state == "cancelled" and states == ["cancelled", "cancelled"]
+
+
+class Narrow(EchoBackend):
+    """Computes `max_batch` at once, and has no queue: refuses whatever comes beyond."""
+
+    def __init__(self, max_batch: int) -> None:
+        super().__init__(words=3, pace=0.001)
+        self.max_batch = max_batch
+
+    def take(self, count: int) -> None:
+        if self.running + count > self.max_batch:
+            raise QueueFull("no more wait", 1)
+
+    async def generate(self, generation):
+        self.take(1)
+        async with aclosing(super().generate(generation)) as items:
+            async for item in items:
+                yield item
+
+    async def score(self, adapter, prompts):
+        count = min(len(prompts), self.max_batch)
+        self.take(count)
+        self.running += count
+        await asyncio.sleep(0.001)
+        self.running -= count
+        return await super().score(adapter, prompts)
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 3, 4])
+async def test_however_little_is_computed_at_once_no_column_of_an_idle_server_is_refused(
+    adapters, compare_over, comparisons, max_batch
+):
+    write_reward(adapters / "taste")
+    comparator = compare_over(Narrow(max_batch))
+    several = (PLAIN, BEST, Contestant(mode="tuned", adapter="sums", best_of=BestOf(n=4, judge="taste")), SHOWN)
+    requests = [asked(contestants=several, reward_by="taste", seed=seed) for seed in range(3)]
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(collect(comparator.run(request, "ann")) for request in requests))
+    kept = [comparisons.comparison(one.id, "ann") for one in comparisons.comparisons("ann")]
+    assert [[one.error for one in each.columns] for each in kept] == [[None] * 4] * 3
+
+
+async def test_one_that_is_left_while_it_waits_gives_its_place_to_others(adapters, compare_over, comparisons):
+    write_reward(adapters / "taste")
+    backend = EchoBackend(words=1000, pace=0.001)
+    backend.max_batch = 2
+    comparator = compare_over(backend)
+    first, second = (
+        asyncio.create_task(collect(comparator.run(asked(contestants=(PLAIN, BEST)), "ann"))) for _ in range(2)
+    )
+    async with asyncio.timeout(20):
+        while backend.generated < 20:
+            await asyncio.sleep(0.001)
+        assert backend.running == 1, "three answers wait for both places"
+        for task in (first, second):
+            task.cancel()
+        await asyncio.wait([first, second])
+        backend.words = 3
+        events = await collect(comparator.run(asked(), "ann"))
+    assert [one.error for one in comparisons.comparison(events[0].id, "ann").columns] == [None] * 3
 
 
 async def test_a_best_of_is_a_contestant_of_its_own_where_votes_are_counted(comparator):

@@ -149,6 +149,8 @@ def test_a_candidate_that_fails_stays_out_with_the_reason_on_its_card(
         ({"aim": "reward=judge:none.jsonl"}, "none.jsonl: cannot be read"),
         ({"tasks": "tasting"}, "no task 'tasting'"),
         ({"margin": -1}, "--margin -1: allowed are numbers from 0"),
+        ({"temperature": -1}, "--temperature -1: allowed are 0 to 2"),
+        ({"temperature": 2.5}, "--temperature 2.5: allowed are 0 to 2"),
         ({"limit": 0}, "--limit 0: allowed are numbers from 1"),
         ({"name": "base"}, "adapter name 'base'"),
     ],

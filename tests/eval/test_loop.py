@@ -328,6 +328,7 @@ def test_an_answer_without_a_word_comes_last() -> None:
         ({"taste": "word:"}, "--taste 'word:'; allowed"),
         ({"noise": 0}, "--noise 0: allowed are numbers above 0"),
         ({"answers": 7}, "--answers 7: allowed are 2 to 6"),
+        ({"temperature": 3}, "--temperature 3: allowed are 0 to 2"),
         ({"validation": 5}, "--validation 5: fewer than 6 votes show no judge to be better than a coin"),
         ({"prompts": "none.jsonl"}, "none.jsonl: cannot be read"),
         ({"tasks": "tasting"}, "no task 'tasting'"),

@@ -98,6 +98,18 @@ def test_a_score_tells_when_its_base_was_measured_and_at_which_commit(adapters):
     assert (score.base_date, score.base_commit) == (None, None), "a reward has no base"
 
 
+@pytest.mark.parametrize(
+    ("constraint", "bases", "told"),
+    [(None, None, None), ("span", "span", None), (None, "span", "span"), ("span", None, "nothing")],
+)
+def test_a_score_tells_what_its_base_was_held_to_where_that_is_something_else(adapters, constraint, bases, told):
+    path = measured(adapters, "mood", "qa", constraint=constraint, em=0.9)
+    base = measured(adapters, "base", "qa", constraint=bases, em=0.6)
+    assert record.main([str(path), "--against", str(base)]) == 0
+    (score,) = Catalog(adapters).get("mood").card.scores
+    assert (score.constraint, score.base_constraint) == (constraint, told)
+
+
 def test_a_quick_run_or_one_that_asked_otherwise_stands_beside_the_whole_one(adapters):
     """Recorded twice, each of the four is on the card once, with its latest figure."""
     ways: list[dict[str, Any]] = [

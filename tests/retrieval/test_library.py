@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,8 @@ from assistant.retrieval import corpus_queries
 from assistant.retrieval import library as module
 from assistant.retrieval.corpus_queries import searched
 from assistant.retrieval.library import Library
+from assistant.retrieval.readers import registry
+from assistant.retrieval.readers.content import Content
 from assistant.retrieval.retriever import Retriever
 from tests.bag_of_words import DIMENSIONS, BagOfWords
 from tests.databases import KINDS, ready_database
@@ -64,7 +65,7 @@ def check_whole(library: Library, name: str, data: bytes) -> None:
     (document,) = [one for one in library.documents() if one.name == name]
     outline = library.outline(document.id)
     text = library.text(document.id)
-    assert (document.digest, document.size) == (sha256(data).hexdigest(), len(data))
+    assert (document.digest, document.size) == (registry.fingerprint(data), len(data))
     assert document.passages == len(outline) and text == data.decode()
     assert set(text[outline[0].start : outline[-1].end].split()) == set(text.split())
     for passage in outline:
@@ -82,7 +83,7 @@ def test_a_document_is_kept_with_its_passages_over_a_restart(library, database):
     document = added.document
     assert added.outcome == "added"
     assert (document.name, document.media_type, document.size) == ("terms.pdf", "application/pdf", len(data))
-    assert (document.digest, document.pages) == (sha256(data).hexdigest(), 2)
+    assert (document.digest, document.pages) == (registry.fingerprint(data), 2)
     assert document.collection_id == FIRST_COLLECTION and document.added_at.tzinfo is not None
 
     reopened = shelf(database)
@@ -105,6 +106,17 @@ def test_the_same_content_under_the_same_name_changes_nothing(library):
     again = library.add("a.txt", story("cat"))
     assert (again.outcome, again.document) == ("unchanged", first.document)
     assert library.version == version and embedded.calls == []
+
+
+def test_the_same_content_is_read_again_where_the_readers_have_been_mended(library, monkeypatch):
+    with monkeypatch.context() as earlier:
+        earlier.setattr(registry, "VERSION", registry.VERSION - 1)
+        earlier.setattr(registry, "read", lambda name, data: (registry.TEXT, Content("Half of it.")))
+        first = library.add("a.txt", story("cat"))
+    second = library.add("a.txt", story("cat"))
+    assert (second.outcome, second.document.id) == ("replaced", first.document.id)
+    check_whole(library, "a.txt", story("cat"))
+    assert library.add("a.txt", story("cat")).outcome == "unchanged"
 
 
 def test_changed_content_takes_the_place_of_the_old(library):
@@ -365,6 +377,8 @@ ADDING = """
 import os, sys
 from assistant.database.connection import Database
 from assistant.retrieval.library import Library
+from assistant.retrieval.readers import registry
+from assistant.retrieval.readers.content import Content
 from tests.bag_of_words import BagOfWords
 
 url, sentences = sys.argv[1], int(sys.argv[2])

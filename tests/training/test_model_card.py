@@ -38,10 +38,14 @@ def test_scores_of_shipped_cards_are_rendered_as_they_lie_there(name: str) -> No
         ({"base_date": "2026-11-28", "base_commit": "c0ffee"}, "0.162 (2026-11-28)"),
         ({"base_date": "2026-11-21", "base_commit": "badcab"}, "0.162 (`badcab`)"),
         ({"base_date": "2026-11-28", "base_commit": None}, "0.162 (2026-11-28)"),
+        ({"base_constraint": "span"}, "0.162 (held to span)"),
+        ({"base_date": "2026-11-28", "base_constraint": "nothing"}, "0.162 (2026-11-28, held to nothing)"),
         ({"base": None}, "–"),
     ],
 )
-def test_the_base_tells_its_day_and_commit_where_they_are_not_the_scores_own(told: dict[str, Any], shown: str) -> None:
+def test_the_base_tells_its_day_commit_and_constraint_where_they_are_not_the_scores_own(
+    told: dict[str, Any], shown: str
+) -> None:
     score = {"metric": "accuracy", "value": 0.828, "low": 0.8, "high": 0.86, "base": 0.162, "data": "d"}
     score |= {"command": "c", "date": "2026-11-21", "commit": "c0ffee", **told}
     row = f"| accuracy | 0.828 (0.800–0.860) | {shown} | `d` | 2026-11-21 | `c0ffee` |"

@@ -32,7 +32,7 @@ documents = Table(
     Column("collection_id", String(32), ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
     Column("name", String(255), nullable=False),
     Column("media_type", String(127), nullable=False),
-    # SHA-256 of the file as it was given: the same content is not read twice.
+    # SHA-256 of the file as it was given and of the readers' version: the same content is not read twice by one version.
     Column("digest", String(64), nullable=False),
     Column("size", Integer, nullable=False),
     # Where each page begins in the text, for formats that have pages; empty for others.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
@@ -20,6 +21,11 @@ from assistant.retrieval.readers.pdf import read_pdf
 from assistant.retrieval.readers.text import CONTROL, read_text
 
 log = logging.getLogger(__name__)
+
+
+VERSION = 2
+"""To be counted up with every change after which a file gives another text or other passages: one that is added again is
+read anew then."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,13 @@ OLE_START = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """Word's files before 2007, and encrypted ones since."""
 ENCRYPTED_PART = "EncryptedPackage".encode("utf-16-le")
 HTML_START = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?<(?:!doctype\s+html|html)\b", re.IGNORECASE)
+
+
+def fingerprint(data: bytes) -> str:
+    """SHA-256 of a file and of the version that reads it: where it is equal, nothing else would come of the file."""
+    digest = hashlib.sha256(f"{VERSION} ".encode())
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def read(name: str, data: bytes) -> tuple[Format, Content]:

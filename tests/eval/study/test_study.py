@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,10 +163,13 @@ class Commands:
             "f1": {"value": 0.5, "low": 0.51, "high": 0.6},
             "accuracy": {"value": 0.5, "low": 0.4, "high": 0.49},
         }
+        asked = dict(pairwise(arguments))
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(
             json.dumps(
                 {
+                    "mode": asked.get("--mode"),
+                    "config": {"prompts": {out.stem: asked.get("--prompt")}},
                     "metrics": metrics,
                     "count": 4,
                     "task": arguments[arguments.index("--task") + 1],
@@ -240,6 +244,27 @@ def test_what_was_measured_before_something_was_added_is_completed(
     runner.study(options(source, tmp_path / "out", "rank"))
     assert len(commands.told) == 4
     assert all(told[:3] == ["eval.run", "--task", "chat"] for told in commands.told)
+
+
+def test_a_base_whose_prompt_is_another_now_is_measured_anew_and_nothing_else(
+    source: Path, tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner.study(options(source, tmp_path / "out", "size", "tasks"))
+    commands.told.clear()
+    monkeypatch.setitem(BASE_PROMPTS, "qa", ("prompt", "another"))
+    bases = [trial for trial in trials(TINY) if trial.is_base and "qa" in trial.measured]
+    place = tmp_path / "out" / "small"
+    assert [trial.done(place) for trial in bases] == [None, None], "the page would name it beside the old figures"
+    runner.perform(place, bases[0])
+    [told] = commands.told
+    assert told[-4:] == ["--mode", "prompt", "--prompt", "another"]
+    path = place / "measured/base/qa.json"
+    path.write_text(path.read_text().replace('"date": "2026-11-02"', '"date": "2026-11-03"'))
+    assert bases[1].done(place) is None, "its figures are of the other prompt still"
+    runner.study(options(source, tmp_path / "out", "size", "tasks"))
+    assert commands.told == [told]
+    done = [trial.done(place) for trial in bases]
+    assert [each and each["measured"]["qa"]["date"] for each in done] == ["2026-11-03"] * 2
 
 
 def test_raw_text_is_unlabelled_and_of_none_of_the_labelled_sentences(
