@@ -181,6 +181,27 @@ async def test_retry_undo_and_edit_replace_the_last_exchange(page, server):
     assert "".join(map(chr, server.backend.seen[-1].prompt)) == "<user>better first<assistant>"
 
 
+async def test_the_list_follows_the_first_question_until_the_conversation_has_a_name_of_its_own(page):
+    await ask_and_wait(page, "about apples")
+    await expect(listed(page)).to_have_text(["about apples"])
+    await page.get_by_role("button", name="Undo", exact=True).click()
+    await expect(listed(page)).to_have_text(["New conversation"])
+    await ask_and_wait(page, "about pears")
+    await expect(listed(page)).to_have_text(["about pears"])
+    await page.get_by_role("button", name="Edit", exact=True).click()
+    await page.locator("#chat-log textarea").fill("about plums")
+    await page.get_by_role("button", name="Submit").last.click()
+    await expect(listed(page)).to_have_text(["about plums"])
+    await settled(page)
+    await page.get_by_role("button", name="Rename").click()
+    await page.locator("#rename-title input, #rename-title textarea").fill("Fruit")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(listed(page)).to_have_text(["Fruit"])
+    await page.get_by_role("button", name="Undo", exact=True).click()
+    await expect(questions(page)).to_have_count(0)
+    await expect(listed(page)).to_have_text(["Fruit"])
+
+
 async def test_a_like_is_kept_and_shown_again(page, server):
     await ask_and_wait(page, "mood?")
     await page.get_by_label("Like", exact=True).click()
