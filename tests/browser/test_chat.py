@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from assistant.errors import EngineFailed
@@ -143,6 +144,35 @@ async def test_conversations_are_opened_renamed_and_deleted(page):
     await page.get_by_role("button", name="Delete it").click()
     await expect(listed(page)).to_have_text(["about pears"])
     await expect(questions(page)).to_have_count(0)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (1280, 480)])
+async def test_however_long_the_list_the_buttons_beside_it_stay_in_sight(visit, server, width, height):
+    page = await visit(viewport={"width": width, "height": height})
+    await ask_and_wait(page, "the newest of many")
+    [owner] = await asyncio.to_thread(_owners, server, "the newest of many")
+    for number in range(40):
+        await asyncio.to_thread(server.store.create_conversation, owner, f"conversation {number}")
+    await page.reload()
+    await expect(listed(page)).to_have_count(41)
+    if width == 390:
+        await page.get_by_role("button", name="Conversations").click()
+    for scroll in (0, 100_000):
+        await page.locator("#conversations").evaluate("(list, to) => { list.scrollTop = to; }", scroll)
+        await expect(listed(page).nth(-1 if scroll else 0)).to_be_in_viewport()
+        for name in ("New conversation", "Rename", "Delete", "Save as Markdown", "Save as JSON"):
+            await expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await page.get_by_role("button", name="Delete it").scroll_into_view_if_needed()
+    await expect(page.get_by_role("button", name="Delete it")).to_be_in_viewport(ratio=1)
+
+
+def _owners(server: PageServer, title: str) -> list[str]:
+    with server.store.database.reading() as connection:
+        found = connection.exec_driver_sql(
+            "select owner from conversations where title = ? order by created_at desc limit 1", (title,)
+        )
+        return list(found.scalars())
 
 
 async def test_a_conversation_is_saved_as_json_and_as_markdown(page):
