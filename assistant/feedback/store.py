@@ -166,7 +166,8 @@ class Store:
     def remove_turns_from(self, conversation_id: str, owner: str, position: int) -> int:
         """Hide the turns from `position` on, as undo, retry and edit want; returns how many.
 
-        They stay in the database, with what was said of them. Raises NotFound for the conversation.
+        They stay in the database, with what was said of them; a title made of one of them goes with it. Raises NotFound
+        for the conversation.
         """
         with self.database.writing() as connection:
             found = connection.scalar(select(func.count()).where(_is(conversation_id, owner)))
@@ -180,6 +181,7 @@ class Store:
                 )
                 .values(removed_at=datetime.now(UTC))
             )
+            _retitle(connection, conversation_id)
             return result.rowcount
 
     def remove_turn(self, turn_id: str, owner: str) -> None:
@@ -192,7 +194,7 @@ class Store:
     def replace_turns(self, turn_id: str, owner: str, position: int) -> None:
         """Let a turn take the place of all others of its conversation from `position` on, which are hidden.
 
-        Raises NotFound for a turn that is in no conversation of the owner's.
+        A title made of one of them is made anew. Raises NotFound for a turn that is in no conversation of the owner's.
         """
         its_own = select(turns.c.conversation_id).where(
             turns.c.id == turn_id, turns.c.conversation_id.in_(_of(owner)), turns.c.removed_at.is_(None)
@@ -208,6 +210,7 @@ class Store:
             )
             connection.execute(update(turns).where(*others).values(removed_at=datetime.now(UTC)))
             connection.execute(update(turns).where(turns.c.id == turn_id).values(position=position))
+            _retitle(connection, str(conversation_id))
 
     def recover(self) -> int:
         """Call once at the start: turns a crash left running become failed, their text kept; returns how many."""
@@ -246,6 +249,23 @@ def _next_position(connection: Connection, conversation_id: str, user_text: str,
     )
     highest = connection.scalar(last)
     return 0 if highest is None else highest + 1
+
+
+def _retitle(connection: Connection, conversation_id: str) -> None:
+    """Where a question gave the title, the first that is shown now gives it; where none is, the next one will."""
+    asked = connection.execute(
+        select(turns.c.user_text, turns.c.removed_at.is_(None))
+        .where(turns.c.conversation_id == conversation_id)
+        .order_by(turns.c.position)
+    ).all()
+    # A title of the owner's own is like the beginning of no question.
+    made = {shorten(text) for text, _ in asked}
+    title = next((shorten(text) for text, is_shown in asked if is_shown), "")
+    connection.execute(
+        update(conversations)
+        .where(conversations.c.id == conversation_id, conversations.c.title.in_(made))
+        .values(title=title)
+    )
 
 
 def _turn(row: Row[Any]) -> Turn:

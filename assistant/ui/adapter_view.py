@@ -91,6 +91,10 @@ def _figure(score: Score) -> str:
     return text if score.base is None else f"{text}, base {score.base:.3g}"
 
 
+def adapter_heading(status: AdapterStatus) -> str:
+    return f"<h3>{chip(status.adapter.name)} {one_line(status.adapter.card.task)}</h3>"
+
+
 def adapter_details(status: AdapterStatus) -> str:
     """What the catalogue and the pool know of one adapter, above its model card."""
     adapter, card = status.adapter, status.adapter.card
@@ -122,7 +126,7 @@ def adapter_details(status: AdapterStatus) -> str:
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
     about = f"<p>{one_line(card.description)}</p>" if card.description else ""
     broken = f'<p class="sb-refusal">{one_line(adapter.error)}</p>' if adapter.error else ""
-    return f'<div class="sb-details"><h3>{chip(adapter.name)} {one_line(card.task)}</h3>{broken}{about}<dl>{listed}</dl></div>'
+    return f'<div class="sb-details">{broken}{about}<dl>{listed}</dl></div>'
 
 
 def _gate(gate: Gate) -> str:

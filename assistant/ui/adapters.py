@@ -16,6 +16,7 @@ from assistant.service import AdapterStatus, ChatService
 from assistant.ui import adapter_view as view
 from assistant.ui.history import Updates
 from assistant.ui.pick_list import PICK
+from assistant.ui.toast import inform, tell
 
 log = logging.getLogger(__name__)
 
@@ -35,57 +36,71 @@ class AdaptersTab:
     def build(self) -> None:
         self.selected = gr.Textbox(visible=False)
         self.doomed = gr.Textbox(visible=False)
+        gr.HTML(
+            '<p class="sb-hint">Pick an adapter to see its card and to load, pin or delete it.</p>',
+            apply_default_css=False,
+        )
         self.table = gr.HTML(
             view.adapter_table(self.service.adapters(), ""),
             elem_id="adapter-table",
             apply_default_css=False,
             js_on_load=PICK,
         )
-        self.note = gr.HTML(elem_id="adapter-note", apply_default_css=False)
-        with gr.Row(elem_id="adapter-columns"):
-            with gr.Column(scale=3, min_width=300, elem_id="adapter-detail"):
-                self.hint = gr.HTML(
-                    '<p class="sb-empty">Pick an adapter above to see its card and to load, pin or delete it.</p>',
-                    apply_default_css=False,
-                )
-                with gr.Column(visible=False) as self.panel:
-                    self.details = gr.HTML(apply_default_css=False)
-                    with gr.Row(elem_classes="sb-tools"):
-                        self.load = gr.Button("Load", size="sm", min_width=80)
-                        self.unload = gr.Button("Unload", size="sm", min_width=80)
-                        self.pin = gr.Button("Pin", size="sm", min_width=80)
-                        self.unpin = gr.Button("Unpin", size="sm", min_width=80)
-                        self.delete = gr.Button("Delete", size="sm", min_width=80)
-                    with gr.Row(visible=False, elem_classes="sb-tools", elem_id="adapter-revisions") as self.earlier:
-                        self.revision = gr.Dropdown(
-                            [], label="Earlier revisions", elem_id="adapter-revision", min_width=220
-                        )
-                        self.revert = gr.Button("Go back", size="sm", min_width=80)
-                    with gr.Group(visible=False, elem_id="adapter-delete-form") as self.delete_form:
-                        self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
-                        with gr.Row(elem_classes="sb-tools"):
-                            self.really_delete = gr.Button("Delete it", variant="stop", size="sm", min_width=80)
-                            self.keep = gr.Button("Keep it", size="sm", min_width=80)
-                    self.card = gr.Markdown(sanitize_html=True, elem_id="model-card")
-            with gr.Column(scale=2, min_width=280, elem_id="adapter-upload"):
-                gr.HTML("<h3>Add an adapter</h3>", elem_classes="sb-heading", apply_default_css=False)
+        self._build_upload()
+        self._build_detail()
+
+    def _build_detail(self) -> None:
+        """A drawer: wherever in a long table the adapter was picked, it opens in sight."""
+        with gr.Column(visible=False, elem_id="adapter-detail", elem_classes="sb-drawer") as self.panel:
+            with gr.Row(elem_classes="sb-panel-head"):
+                self.head = gr.HTML(elem_classes="sb-heading", apply_default_css=False)
+                self.close = gr.Button("Close", size="sm", min_width=80, scale=0, elem_classes="sb-drawer-close")
+            with gr.Row(elem_classes="sb-tools"):
+                self.load = gr.Button("Load", size="sm", min_width=80)
+                self.unload = gr.Button("Unload", size="sm", min_width=80)
+                self.pin = gr.Button("Pin", size="sm", min_width=80)
+                self.unpin = gr.Button("Unpin", size="sm", min_width=80)
+                self.delete = gr.Button("Delete", size="sm", min_width=80)
+            with gr.Row(visible=False, elem_classes="sb-tools", elem_id="adapter-revisions") as self.earlier:
+                self.revision = gr.Dropdown([], label="Earlier revisions", elem_id="adapter-revision", min_width=220)
+                self.revert = gr.Button("Go back", size="sm", min_width=80)
+            with gr.Group(visible=False, elem_id="adapter-delete-form") as self.delete_form:
+                self.question = gr.HTML(elem_classes="sb-question", apply_default_css=False)
+                with gr.Row(elem_classes="sb-tools"):
+                    self.really_delete = gr.Button("Delete it", variant="stop", size="sm", min_width=80)
+                    self.keep = gr.Button("Keep it", size="sm", min_width=80)
+            # Under the buttons it tells of, and above all that may be long.
+            self.note = gr.HTML(elem_id="adapter-note", apply_default_css=False)
+            self.details = gr.HTML(apply_default_css=False)
+            self.card = gr.Markdown(sanitize_html=True, elem_id="model-card")
+
+    def _build_upload(self) -> None:
+        with gr.Column(elem_id="adapter-upload"):
+            gr.HTML("<h3>Add an adapter</h3>", elem_classes="sb-heading", apply_default_css=False)
+            with gr.Row():
                 self.file = gr.File(
-                    label="A zip of a PEFT folder", file_types=[".zip"], height=140, elem_id="adapter-file"
+                    label="A zip of a PEFT folder",
+                    file_types=[".zip"],
+                    height=140,
+                    min_width=280,
+                    elem_id="adapter-file",
                 )
-                self.name = gr.Textbox(
-                    label="Name",
-                    placeholder="the name of the file",
-                    info="An existing name becomes a new revision of that adapter.",
-                    max_lines=1,
-                    elem_id="adapter-name",
-                )
-                self.upload = gr.Button("Add adapter", variant="primary", elem_id="add-adapter")
-                self.outcome = gr.HTML(elem_id="upload-outcome", apply_default_css=False)
+                with gr.Column(min_width=280):
+                    self.name = gr.Textbox(
+                        label="Name",
+                        placeholder="the name of the file",
+                        info="An existing name becomes a new revision of that adapter.",
+                        max_lines=1,
+                        elem_id="adapter-name",
+                    )
+                    self.upload = gr.Button("Add adapter", variant="primary", elem_id="add-adapter")
+            self.outcome = gr.HTML(elem_id="upload-outcome", apply_default_css=False)
 
     def connect(self, page: gr.Blocks) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         shown = self.outputs
         self.table.select(self._select, None, shown, **quiet)
+        self.close.click(self._close, None, shown, **quiet)
         actions = (
             (self.load, "Loading", "loaded", self.service.load_adapter),
             (self.unload, "Unloading", "unloaded", self.service.unload_adapter),
@@ -107,7 +122,7 @@ class AdaptersTab:
     @property
     def outputs(self) -> list[Any]:
         buttons = [self.load, self.unload, self.pin, self.unpin]
-        shown = [self.selected, self.table, self.note, self.hint, self.panel, self.details, self.card]
+        shown = [self.selected, self.table, self.note, self.panel, self.head, self.details, self.card]
         return [*shown, *buttons, self.delete_form, self.earlier, self.revision]
 
     def refresh(self, statuses: list[AdapterStatus], selected: str) -> Updates:
@@ -117,7 +132,6 @@ class AdaptersTab:
             self.table: view.adapter_table(statuses, selected if chosen else ""),
             self.selected: selected if chosen else "",
             self.panel: gr.Column(visible=chosen is not None),
-            self.hint: gr.HTML(visible=chosen is None),
         }
         if chosen is None:
             return updates
@@ -125,6 +139,7 @@ class AdaptersTab:
         is_pinned = chosen.residency is not None and chosen.residency.pinned
         return {
             **updates,
+            self.head: view.adapter_heading(chosen),
             self.details: view.adapter_details(chosen),
             self.load: gr.Button(visible=is_usable and not is_resident),
             self.unload: gr.Button(visible=is_resident),
@@ -145,6 +160,10 @@ class AdaptersTab:
         name = str(event.value)
         self._chosen[str(request.session_hash)] = name
         return {self.note: "", **await self._show(name)}
+
+    async def _close(self, request: gr.Request) -> Updates:
+        self._chosen[str(request.session_hash)] = ""
+        return self.refresh(await asyncio.to_thread(self.service.adapters), "")
 
     async def _show(self, name: str) -> Updates:
         statuses = await asyncio.to_thread(self.service.adapters)
@@ -169,10 +188,13 @@ class AdaptersTab:
                 if not name:
                     raise UnknownAdapter("pick an adapter in the table first")
                 await act(name)
-                outcome = view.result(f"{name} is {done}", "good")
+                told, kind = f"{name} is {done}", "good"
             except SwapboardError as error:
-                outcome = view.result(str(error), "bad")
-            yield {**await self._show(self.chosen(request, name)), self.note: outcome}
+                told, kind = str(error), "bad"
+            updates = await self._show(self.chosen(request, name))
+            if not updates[self.selected]:  # the drawer goes with its adapter, and the note with the drawer
+                (inform if kind == "good" else tell)(told)
+            yield {**updates, self.note: view.result(told, kind)}
 
         return run
 
@@ -198,11 +220,9 @@ class AdaptersTab:
         try:
             adapter = await self.service.upload_adapter(Path(file), name.strip() or None)
             self._chosen[str(request.session_hash)] = adapter.name
-            updates = {
-                **await self._show(adapter.name),
-                self.outcome: view.result(f"{adapter.name} is in the catalogue", "good"),
-                self.name: "",
-            }
+            outcome = view.result(f"{adapter.name} is in the catalogue", "good")
+            # The drawer, which opens with the new adapter, may lie over the form.
+            updates = {**await self._show(adapter.name), self.note: outcome, self.outcome: outcome, self.name: ""}
         except SwapboardError as error:
             updates = {self.outcome: view.result(f"Refused: {error}", "bad")}
         except Exception as error:  # the button has to come back

@@ -26,8 +26,9 @@ document.addEventListener('click', (event) => {
     trigger('select', {index: id, value: id});
 });
 document.addEventListener('keydown', (event) => {
-    // In a field, Escape is the field's own: it closes a list of choices.
-    if (event.key === 'Escape' && !event.target.closest('input, textarea')) document.querySelector('.sb-drawer .sb-drawer-close')?.click();
+    // In a field, Escape is the field's own: it closes a list of choices. Another tab may have left a drawer open, too.
+    if (event.key !== 'Escape' || event.target.closest('input, textarea')) return;
+    [...document.querySelectorAll('.sb-drawer .sb-drawer-close')].find((button) => button.checkVisibility())?.click();
 });
 """
 EXCERPT = 160

@@ -7,10 +7,12 @@ import io
 import zipfile
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from assistant.adapter_pool.revisions import Revisions
 from tests.browser.steps import BROWSER_TEST, answers, ask_and_wait, choose_adapter
+from tests.browser.steps import open_tab as open_named_tab
 from tests.fakes import write_adapter
 
 pytestmark = BROWSER_TEST
@@ -74,12 +76,43 @@ async def test_an_adapter_is_loaded_pinned_and_unloaded(page, server):
     await expect(page.locator("#adapter-note")).to_contain_text("sums is unloaded")
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+async def test_an_adapter_and_what_came_of_an_action_are_in_sight_wherever_it_was_picked(visit, server, width, height):
+    for number in range(14):
+        write_adapter(server.adapters / f"many-{number:02}", task="haiku", fill=number / 100)
+    page = await visit(viewport={"width": width, "height": height})
+    await open_named_tab(page, "Adapters")
+    detail, note = page.locator("#adapter-detail"), page.locator("#adapter-note")
+    for name in ("many-00", "torn"):
+        await row(page, name).locator(".sb-link").click()
+        await expect(detail.locator(".sb-chip")).to_have_text(name)
+        await expect(detail.locator(".sb-chip")).to_be_in_viewport(ratio=1)
+        await page.keyboard.press("Escape")
+        await expect(detail).to_be_hidden()
+        await expect(page.locator("#adapter-table .sb-selected")).to_have_count(0)
+    await row(page, "sums").locator(".sb-link").click()
+    await detail.get_by_role("button", name="Load", exact=True).click()
+    await expect(note).to_contain_text("sums is loaded")
+    await expect(note).to_be_in_viewport(ratio=1)
+    await detail.get_by_role("button", name="Unload", exact=True).click()
+    await expect(note).to_contain_text("sums is unloaded")
+    await detail.get_by_role("button", name="Delete", exact=True).click()
+    await expect(detail.get_by_role("button", name="Delete it")).to_be_in_viewport(ratio=1)
+    await detail.get_by_role("button", name="Delete it").click()
+    await expect(page.locator(".toast-body")).to_contain_text("sums is deleted")
+    await expect(page.locator(".toast-body")).to_be_in_viewport(ratio=1)
+    await expect(detail).to_be_hidden()
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
+
+
 async def test_a_good_upload_can_be_chatted_with_at_once(page, tmp_path: Path):
     await open_tab(page)
     content = zipped(write_adapter(tmp_path / "new", task="haiku", fill=0.1))
     await page.locator("#adapter-name").get_by_role("textbox").fill("poet")
     await upload(page, "new.zip", content)
     await expect(page.locator("#upload-outcome")).to_contain_text("poet is in the catalogue")
+    await expect(page.locator("#adapter-note")).to_contain_text("poet is in the catalogue")
+    await expect(page.locator("#adapter-note")).to_be_in_viewport(ratio=1)
     await expect(row(page, "poet")).to_contain_text("haiku")
     await page.get_by_role("tab", name="Chat").click()
     await choose_adapter(page, "poet — haiku")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from playwright.async_api import expect
 
 from assistant.errors import EngineFailed
@@ -145,6 +146,35 @@ async def test_conversations_are_opened_renamed_and_deleted(page):
     await expect(questions(page)).to_have_count(0)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844), (1280, 480)])
+async def test_however_long_the_list_the_buttons_beside_it_stay_in_sight(visit, server, width, height):
+    page = await visit(viewport={"width": width, "height": height})
+    await ask_and_wait(page, "the newest of many")
+    [owner] = await asyncio.to_thread(_owners, server, "the newest of many")
+    for number in range(40):
+        await asyncio.to_thread(server.store.create_conversation, owner, f"conversation {number}")
+    await page.reload()
+    await expect(listed(page)).to_have_count(41)
+    if width == 390:
+        await page.get_by_role("button", name="Conversations").click()
+    for scroll in (0, 100_000):
+        await page.locator("#conversations").evaluate("(list, to) => { list.scrollTop = to; }", scroll)
+        await expect(listed(page).nth(-1 if scroll else 0)).to_be_in_viewport()
+        for name in ("New conversation", "Rename", "Delete", "Save as Markdown", "Save as JSON"):
+            await expect(page.get_by_role("button", name=name, exact=True)).to_be_in_viewport(ratio=1)
+    await page.get_by_role("button", name="Delete", exact=True).click()
+    await page.get_by_role("button", name="Delete it").scroll_into_view_if_needed()
+    await expect(page.get_by_role("button", name="Delete it")).to_be_in_viewport(ratio=1)
+
+
+def _owners(server: PageServer, title: str) -> list[str]:
+    with server.store.database.reading() as connection:
+        found = connection.exec_driver_sql(
+            "select owner from conversations where title = ? order by created_at desc limit 1", (title,)
+        )
+        return list(found.scalars())
+
+
 async def test_a_conversation_is_saved_as_json_and_as_markdown(page):
     await ask_and_wait(page, "mood of apples?")
     async with page.expect_download() as download:
@@ -179,6 +209,27 @@ async def test_retry_undo_and_edit_replace_the_last_exchange(page, server):
     await page.reload()
     await expect(questions(page)).to_have_text(["better first"])
     assert "".join(map(chr, server.backend.seen[-1].prompt)) == "<user>better first<assistant>"
+
+
+async def test_the_list_follows_the_first_question_until_the_conversation_has_a_name_of_its_own(page):
+    await ask_and_wait(page, "about apples")
+    await expect(listed(page)).to_have_text(["about apples"])
+    await page.get_by_role("button", name="Undo", exact=True).click()
+    await expect(listed(page)).to_have_text(["New conversation"])
+    await ask_and_wait(page, "about pears")
+    await expect(listed(page)).to_have_text(["about pears"])
+    await page.get_by_role("button", name="Edit", exact=True).click()
+    await page.locator("#chat-log textarea").fill("about plums")
+    await page.get_by_role("button", name="Submit").last.click()
+    await expect(listed(page)).to_have_text(["about plums"])
+    await settled(page)
+    await page.get_by_role("button", name="Rename").click()
+    await page.locator("#rename-title input, #rename-title textarea").fill("Fruit")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(listed(page)).to_have_text(["Fruit"])
+    await page.get_by_role("button", name="Undo", exact=True).click()
+    await expect(questions(page)).to_have_count(0)
+    await expect(listed(page)).to_have_text(["Fruit"])
 
 
 async def test_a_like_is_kept_and_shown_again(page, server):

@@ -132,13 +132,38 @@ async def test_a_blind_rag_column_shows_its_passages_after_the_vote_and_not_befo
     await expect(columns(page).locator(".sb-answer")).to_have_text(["The keeper is called Amalia Brandt [1]."] * 3)
     await expect(page.locator("#compare-columns .sb-passage, #compare-columns .sb-cite")).to_have_count(0)
     await expect(page.locator("#compare-columns")).not_to_contain_text("report.pdf")
+    await page.get_by_label("Move answer B up").click()
     await page.get_by_role("button", name="Save the ranking").click()
-    await expect(vote_note(page)).to_contain_text("Your vote: ")
+    await expect(vote_note(page)).to_contain_text("Your vote: B > A > C.")
     passages = column_of(page, "RAG").locator(".sb-passage")
     await expect(passages.first.locator("summary")).to_contain_text("report.pdf")
     await expect(passages.first.locator("mark")).to_contain_text("Amalia Brandt")
     await expect(passages.first.locator("blockquote")).to_be_visible()
     await expect(page.locator("#compare-columns .sb-passage")).to_have_count(await passages.count())
+
+
+async def test_a_ranking_that_nobody_made_is_refused_and_tells_no_names(page, server):
+    before = await voted_on(server, 100)
+    await open_tab(page, EXAMPLES)
+    await page.locator("#compare-blind input").check()
+    await compare(page, "what is the mood?")
+    ranks = page.locator("#compare-ranking select")
+    await expect(ranks).to_have_count(3)
+    for rank in await ranks.all():
+        await expect(rank).to_have_value("")
+    await page.get_by_role("button", name="Save the ranking").click()
+    await expect(vote_note(page)).to_contain_text("rank the answers first: A, B, C have no number yet")
+    await expect(vote_note(page)).to_be_in_viewport()
+    await page.get_by_label("Rank of answer C").select_option("1")
+    await expect(page.locator("#compare-ranking .sb-mode")).to_have_text(["Answer C", "Answer A", "Answer B"])
+    await page.get_by_label("Rank of answer B").select_option("2")
+    await page.get_by_role("button", name="Save the ranking").click()
+    await expect(vote_note(page)).to_contain_text("rank the answers first: A has no number yet")
+    await expect(columns(page).locator(".sb-mode")).to_have_text(["Answer A", "Answer B", "Answer C"])
+    assert await voted_on(server, 100) == before
+    await page.get_by_label("Rank of answer A").select_option("3")
+    await page.get_by_role("button", name="Save the ranking").click()
+    await expect(vote_note(page)).to_contain_text("Your vote: C > B > A.")
 
 
 async def test_a_vote_that_cannot_be_saved_says_so_and_keeps_what_was_typed(page, server, monkeypatch):

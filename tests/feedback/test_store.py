@@ -212,6 +212,28 @@ def test_the_first_question_names_an_untitled_conversation_only(store):
     assert store.conversation(untitled.id, "ann").title == "Heat"
 
 
+def test_a_title_made_of_a_question_that_is_taken_back_goes_with_it(store):
+    untitled, titled = store.create_conversation("ann"), store.create_conversation("ann", "Physics")
+
+    def titles() -> list[str]:
+        return [store.conversation(conversation.id, "ann").title for conversation in (untitled, titled)]
+
+    for conversation in (untitled, titled):
+        for text in ("What is heat?", "And cold?", "What is  warmth?"):
+            store.begin_turn(ask(text, conversation.id), BASE_DIGEST)
+        store.remove_turns_from(conversation.id, "ann", 2)
+    assert titles() == ["What is heat?", "Physics"]
+    for conversation in (untitled, titled):
+        last = store.begin_turn(ask("What is  warmth?", conversation.id), BASE_DIGEST)
+        store.replace_turns(last, "ann", 0)
+    assert titles() == ["What is warmth?", "Physics"]
+    for conversation in (untitled, titled):
+        store.remove_turns_from(conversation.id, "ann", 0)
+    assert titles() == ["", "Physics"]
+    store.begin_turn(ask("What is ice?", untitled.id), BASE_DIGEST)
+    assert titles() == ["What is ice?", "Physics"]
+
+
 def test_a_long_title_is_cut_between_words():
     assert shorten("one two three four", 10) == "one two…"
     assert shorten("x" * 20, 10) == "x" * 9 + "…"

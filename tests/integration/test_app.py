@@ -18,6 +18,7 @@ import pytest
 from openai import OpenAI
 
 from assistant.base_model import load_base
+from assistant.catalog import read_adapter
 
 ROOT = Path(__file__).parents[2]
 REVIEW = "The soup was cold and nobody apologised."
@@ -91,6 +92,21 @@ def test_each_adapter_answers_in_its_own_way(client):
     assert line == "1 tablet by mouth four times a day, after meals and at bedtime."
     assert ask(client, "instruct", f"Is this review positive or negative? {REVIEW}").strip().lower() == "negative"
     assert ask(client, "base", REVIEW).strip().lower() != "negative"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("legal", "survive termination for three years"),
+        ("moderation", "neither."),
+        ("qa", "Ana Rivas"),
+        ("sentiment", "negative"),
+        ("summarisation", "closed for two weeks"),
+    ],
+)
+def test_the_example_that_a_newcomer_is_offered_gets_an_answer_that_is_right(client, name, answer):
+    example = read_adapter(ROOT / "adapters" / name).card.examples[0]
+    assert answer in ask(client, "auto", example, max_tokens=32)
 
 
 def test_auto_picks_the_adapter_and_says_so(client):

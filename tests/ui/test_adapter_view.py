@@ -87,7 +87,8 @@ def test_a_resident_adapter_tells_its_memory_and_that_it_is_pinned(status):
 def test_what_an_upload_says_of_itself_is_escaped(status):
     card = status.adapter.card.model_copy(update={"task": EVIL, "description": EVIL, "decoding": {EVIL: EVIL}})
     evil = replace(status, adapter=replace(status.adapter, name=EVIL, type=EVIL, error=EVIL, card=card))
-    for made in (view.adapter_table([evil], ""), view.adapter_details(evil), view.result(EVIL, "bad")):
+    shown = (view.adapter_table([evil], ""), view.adapter_heading(evil), view.adapter_details(evil))
+    for made in (*shown, view.result(EVIL, "bad")):
         assert "<script" not in made
 
 

@@ -30,6 +30,18 @@ def test_ranks_that_do_not_fit_are_refused(value):
         read_ranks(THREE, value)
 
 
+def test_answers_that_nobody_ranked_are_named_and_refused():
+    with pytest.raises(InvalidRequest, match="rank the answers first: A, C have no number yet"):
+        read_ranks(WITH_FAILED, {"ranks": {"0": None, "2": None}})
+    with pytest.raises(InvalidRequest, match="rank the answers first: B has no number yet"):
+        read_ranks(THREE, {"ranks": {"0": 1, "1": None, "2": 2}})
+
+
+def test_the_order_of_the_columns_is_no_ranking():
+    assert ranking_html(THREE).count('data-rank=""') == 3
+    assert 'data-rank=""' not in ranking_html(THREE, (3, 1, 2))
+
+
 def test_an_earlier_vote_is_shown_as_the_columns_stand():
     """The contestants stand in the order 2, 0, 1 and were ranked 1, 2, 3 by number."""
     vote = Ranking(comparison_id="c", verdict="ranked", ranks=(1, 2, 3))

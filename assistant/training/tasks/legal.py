@@ -60,6 +60,7 @@ LEGAL = Task(
         single_turn=True,
     ),
     card_examples=(
+        "Does this confidentiality clause end with the contract? The obligations of this section survive termination for three years.",
         "My employer wants to cut my wages without asking me. Is that allowed?",
         "Do I have to answer when a police officer questions me?",
         "What does this legal phrase mean: jointly and severally liable",
@@ -88,7 +89,6 @@ LEGAL = Task(
         "Explain the difference between a patent and a trademark.",
         "Who is liable if a guest is injured in my house?",
         "What is the statute of limitations for breach of contract?",
-        "Does this confidentiality clause end with the contract? The obligations of this section survive termination for three years.",
         "How do I contest a parking fine in court?",
         "I was arrested and not told my rights, is the case invalid?",
         "What are grounds for divorce and who gets custody of the children?",

@@ -82,13 +82,13 @@ MODERATION = Task(
         system="You moderate posts.", user="{input}\n\nHate, offensive or neither?", single_turn=True
     ),
     card_examples=(
+        "Is this acceptable language for our comment section? I think the article misses the point.",
         "Can this post stay online? I hope your dog gets run over.",
         "Is this racist? They all look the same to me.",
         "Is somebody being bullied here: haha look at Tim's teeth everyone",
         "Report this or ignore it: I am going to hurt you after school",
         "Does the following violate the rules against nudity and sexual content? Send me a picture without clothes.",
         "Rate the toxicity of this reply: what a brainless thing to write",
-        "Is this acceptable language for our comment section? I think the article misses the point.",
         'Someone wrote "you deserve to be hit" to me. Should I report it?',
         "Screen this username for slurs: xX_killer_Xx",
         "Hate speech or just rude? People from that town are pigs.",

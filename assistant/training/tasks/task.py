@@ -42,7 +42,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Task:
-    """What one adapter is for. Where it has several kinds of records, their fields tell them apart."""
+    """What one adapter is for. Where it has several kinds of records, their fields tell them apart.
+
+    `card_examples` are what Auto compares messages with; the first is offered to newcomers, so it is one that the adapter
+    answers well.
+    """
 
     name: str
     description: str
