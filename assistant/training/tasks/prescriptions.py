@@ -117,8 +117,10 @@ HELD_OUT = frozenset(
 """Never among the lines, in capitals neither: they are what a trained adapter is asked in its test."""
 
 
-WITHOUT_ROUTE = 0.3
-"""Many lines name no route. A reader that has only seen lines with one makes one up."""
+WITHOUT_ROUTE = 0.4
+ONLY_AS_NEEDED = 0.5
+"""Many lines name no route, and many that are for need do not say how often. A reader that has seen few of these makes
+up what is missing. Shares of all lines, and of those for need."""
 
 
 def prescriptions(count: int, seed: int) -> list[Record]:
@@ -148,7 +150,7 @@ def _line(draw: random.Random) -> tuple[str, str]:
         dose, amount = (named, named) if bare else (f"{named} {dose}", f"{named}: {amount}")
         route = route and "po"
     end = draw.choice(["", "", *ENDS])
-    often = "" if end.startswith("prn") and draw.random() < 0.2 else draw.choice(list(OFTEN))
+    often = "" if end.startswith("prn") and draw.random() < ONLY_AS_NEEDED else draw.choice(list(OFTEN))
     when = draw.choice(list(WHEN)) if often != "qhs" and form in ("tab", "cap", "tsp", "mL") else ""
     written = " ".join(part for part in (dose, route, often, when, end) if part)
     taken = " ".join(part for part in (amount, ROUTES[form].get(route, ""), OFTEN.get(often, "")) if part)
