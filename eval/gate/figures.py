@@ -15,12 +15,15 @@ from eval.gate.spec import LOWER_IS_BETTER, Measured
 from eval.measure import Asked, bare, choose_prompts, measure_task
 from eval.metrics.bootstrap import means
 from eval.metrics.paired import Difference, paired_bootstrap
-from eval.tasks import perplexity
+from eval.tasks import chat, perplexity
 from eval.tasks.interface import Mode
 from eval.tasks.registry import TASKS
 
 MAIN = ("accuracy", "f1", "rouge_l", "chrf", "perplexity")
 """Of a task's figures, the first of these is the one it is told by."""
+
+TUNED = TASKS.keys() - {chat.NAME} | {INSTRUCT.name}
+"""Tasks that adapters are trained for; whatever else was tuned, by preferences for instance, is for chat."""
 
 
 def gained(figure: str, data: str, count: int, before: float, after: float, difference: Difference) -> Gained:
@@ -101,7 +104,7 @@ def _chosen(rows: list[Compared], measured: Measured, items: Sequence[Item]) -> 
 
 def _usual_mode(candidate: Adapter) -> Mode:
     """One made for a task is asked as it was trained; one for chat is told in words what is wanted, as the base is."""
-    return "tuned" if candidate.card.task in (*TASKS, INSTRUCT.name) else "prompt"
+    return "tuned" if candidate.card.task in TUNED else "prompt"
 
 
 def _asked(service: ChatService, name: str, mode: Mode) -> Asked:

@@ -14,6 +14,7 @@ from assistant.catalog import Catalog, Gained, Gate, read_adapter
 from assistant.errors import EvaluationError
 from assistant.messages import ChatRequest, Decoding, Done, Message, PartStarted, TextDelta
 from assistant.settings import load_settings
+from eval.gate import figures
 from eval.gate import gate as gates
 from eval.gate.__main__ import main
 from eval.gate.figures import gained, gained_mean
@@ -260,6 +261,17 @@ def test_what_only_a_coin_likes_better_stays_out(place: Path, monkeypatch: pytes
     assert main(command()) == 1
     [reason] = report(place)["reasons"]
     assert reason.startswith("its judge is not surely better than a coin: right on 12 of 24")
+
+
+@pytest.mark.parametrize(("task", "mode"), [("chat", "prompt"), ("instruct", "tuned")])
+def test_what_is_made_for_chat_is_told_in_words_what_is_wanted_as_the_base_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, task: str, mode: str
+) -> None:
+    (place / "candidates/mood/card.json").write_text(json.dumps({"task": task}), encoding="utf-8")
+    measure, asked = figures.measure_task, []
+    monkeypatch.setattr(figures, "measure_task", lambda *given: asked.append(given[3].mode) or measure(*given))
+    assert main(command(against="base", aim="sentiment:accuracy=reviews.jsonl")) == 1
+    assert asked == ["prompt", mode] * 2
 
 
 async def _likes(*_: object) -> Gained:
