@@ -24,7 +24,7 @@ from typing import Any, cast
 from peft import PeftModel
 
 from assistant.base_model import load_base
-from assistant.catalog import CARD_FILE, CONFIG_FILE, Card, content_digest, read_adapter
+from assistant.catalog import CARD_FILE, CONFIG_FILE, REWARD_TASK, Card, content_digest, read_adapter
 from assistant.errors import SettingsError, SwapboardError
 from assistant.settings import load_settings
 from assistant.training.options import positive
@@ -116,6 +116,10 @@ def _read(folder: Path, base_digest: str) -> dict[str, Any]:
         raise SettingsError(f"{folder}: no adapter that was trained here can be read there: {error}") from error
     if kind != LORA or config.get("use_dora"):
         raise SettingsError(f"{folder}: its type is {'DORA' if kind == LORA else kind}; allowed: {LORA}")
+    if config.get("task_type") == REWARD_TASK:
+        raise SettingsError(
+            f"{folder}: it is a reward adapter, and a mean would be without the head that gives the score"
+        )
     if digest != base_digest:
         raise SettingsError(f"{folder}: it was made for base {card['base_name']} ({digest[:12]}), not for this one")
     return cast(dict[str, Any], card)

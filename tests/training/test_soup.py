@@ -78,6 +78,11 @@ def test_what_does_not_go_together_is_named(pair: Path, capsys: pytest.CaptureFi
     assert "parts/none: no adapter that was trained here can be read there" in refused("parts/none")
     assert run.main(command("ia3", out="parts/ia3", validation=0)) == 0
     assert "parts/ia3: its type is IA3; allowed: LORA" in refused("parts/ia3")
+    config = Path("parts/s1/tiny/adapter_config.json")
+    causal = config.read_text()
+    config.write_text(json.dumps({**json.loads(causal), "task_type": "SEQ_CLS"}))
+    assert "parts/s1/tiny: it is a reward adapter" in refused("parts/s1/tiny")
+    config.write_text(causal)
     card = json.loads(Path("parts/s1/tiny/card.json").read_text())
     Path("parts/s1/tiny/card.json").write_text(json.dumps({**card, "task": "qa"}))
     assert "parts/s1/tiny: task is 'qa'; of parts/s0/tiny it is 'sentiment'" in refused("parts/s1/tiny")
