@@ -148,9 +148,12 @@ def _of_task(name: str | None) -> dict[str, Any]:
 
 
 def _account(trainings: Sequence[Mapping[str, Any]], digests: Sequence[str], command: str, rank: int) -> dict[str, Any]:
-    """How the mean came about: what all trainings have in common, their data together, and the commands of all."""
+    """How the mean came about: what all trainings have in common, their data and recipes together, and the commands of
+    all."""
     by_data = {training["data"]: training for training in trainings}
     reports = [training["report"] for training in trainings]
+    settings = [training["hyperparameters"] for training in trainings]
+    recipes = dict.fromkeys(recipe for chosen in settings for recipe in chosen["recipe"].split(", "))
     counts = {
         key: sum(training["report"][key] for training in by_data.values())
         for key in ("train_examples", "validation_examples")
@@ -163,7 +166,7 @@ def _account(trainings: Sequence[Mapping[str, Any]], digests: Sequence[str], com
         "max_tokens": max(training["max_tokens"] for training in trainings),
         "date": today(),
         "commit": commit(),
-        "hyperparameters": {**_common([training["hyperparameters"] for training in trainings]), "rank": rank},
+        "hyperparameters": {**_common(settings), "recipe": ", ".join(recipes), "rank": rank},
         "report": {
             **{key: value for key, value in _common(reports).items() if not key.endswith("_loss")},
             **counts,

@@ -130,3 +130,10 @@ def test_rslora_and_converted_adapters_keep_their_change(place: Path) -> None:
     # Its config says 1, the largest rank of a layer is what is kept.
     assert soup.main([*told[:3], "--out", "adapters/most"]) == 0
     assert read_adapter(place / "adapters/most").rank == read_adapter(place / "parts/loha0/tiny").rank > 1
+    # One of each kind: the card names both recipes.
+    assert soup.main([*told[:1], "parts/rslora0/tiny", "parts/loha0/tiny", *told[3:], "--out", "adapters/both"]) == 0
+    changes = [change(Path(f"parts/{recipe}0/tiny"), place) for recipe in ("rslora", "loha")]
+    torch.testing.assert_close(change(Path("adapters/both"), place), sum(changes) / 2, rtol=5e-3, atol=5e-4)
+    card = json.loads(Path("adapters/both/card.json").read_text())
+    assert card["training"]["hyperparameters"]["recipe"] == "rslora, loha"
+    assert "tags: [rslora, loha, sentiment]" in Path("adapters/both/README.md").read_text()
