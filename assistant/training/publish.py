@@ -121,8 +121,10 @@ def publish_model(
     """Write a whole model, to be served as a base: safetensors in `dtype`, tokenizer, card.json and model card.
 
     Raises:
+        AdapterRejected, AdapterConflict: see `check_target`; another run may have published there meanwhile.
         TrainingDiverged: a weight is no number.
     """
+    check_target(folder, replaces)
     with staging(folder.parent) as staged:
         cast(Any, model).to(dtype).save_pretrained(staged)
         _check_finite(model.state_dict(), folder)
@@ -130,7 +132,8 @@ def publish_model(
         size = sum(path.stat().st_size for path in staged.glob("*.safetensors"))
         _write_trained(staged, folder.name, card, training, size)
         old = staged.parent / "old"
-        if folder.exists():
+        # No model is kept as an earlier revision: one that came while this was written is not moved away.
+        if replaces and folder.exists():
             folder.rename(old)
         try:
             staged.rename(folder)

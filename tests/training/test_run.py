@@ -97,6 +97,25 @@ def test_training_that_diverged_is_not_published(place: Path, capsys: pytest.Cap
     assert any("nan" in table for table in tables)
 
 
+def test_model_that_another_run_published_meanwhile_stays(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, fine_tune = place / "models" / "tiny" / "model.safetensors", job.fine_tune
+
+    def overtaken(*given: Any, **others: Any) -> Any:
+        theirs.parent.mkdir(parents=True)
+        theirs.write_text("theirs")
+        return fine_tune(*given, **others)
+
+    monkeypatch.setattr(job, "fine_tune", overtaken)
+    assert run.main(command("full", out="models/tiny")) == 1
+    assert "models/tiny exists; choose another name, or give --replace" in capsys.readouterr().err
+    assert theirs.read_text() == "theirs"
+    monkeypatch.setattr(job, "fine_tune", fine_tune)
+    assert run.main([*command("full", out="models/tiny"), "--replace"]) == 0
+    assert theirs.read_bytes() != b"theirs"
+
+
 def test_own_data_of_any_size_leaves_something_to_train_on(place: Path) -> None:
     assert run.main(command(validation=None)) == 0
     report = json.loads((place / "adapters" / "tiny" / "card.json").read_text())["training"]["report"]
