@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -102,7 +102,8 @@ def train(options: Namespace, command: str) -> Path:
     )
     folder, started_at = _open_run(options, hyperparameters, base, corpus, command, started_at)
     run = mark_of(folder)
-    _check_targets(targets, options.replace, lambda mark: mark == run)
+    for target in targets.values():
+        check_target(target, options.replace, lambda mark: mark == run)
     adapted, report = fine_tune(
         base,
         task,
@@ -157,22 +158,16 @@ def _weights(given: Sequence[tuple[str, float]], kinds: Sequence[str]) -> dict[s
 def _targets(options: Namespace, recipe: Recipe, kinds: Sequence[str], settings: Settings) -> dict[str, Path]:
     """Folders by what their names end in: one, or one for each kind of a multi-task soft prompt."""
     out: Path = options.out
+    # Which of the runs that were cut off this command goes on with is known once its examples are.
     if recipe.changes_base:
-        check_model_target(out, settings.adapters_dir, options.replace)
+        check_model_target(out, settings.adapters_dir, options.replace, can_go_on)
         return {"": out}
     targets = {"": out}
     if recipe.name == "multitask-prompt-tuning" and len(kinds) > 1:
         targets = {f"-{kind}": out.with_name(f"{out.name}-{kind}") for kind in kinds}
-    # Which of these runs this command goes on with is known once its examples are.
-    _check_targets(targets, options.replace, can_go_on)
+    for target in targets.values():
+        check_target(target, options.replace, can_go_on)
     return targets
-
-
-def _check_targets(targets: Mapping[str, Path], replaces: bool, is_ours: Callable[[str | None], bool]) -> None:
-    """Let what is there pass where the run that left it `is_ours`: it was cut off before it had published everything."""
-    for folder in targets.values():
-        if not is_ours(published_by(folder)):
-            check_target(folder, replaces)
 
 
 def _corpus(options: Namespace, items: Sequence[Any], task: Task, base: Base, virtual: int) -> Corpus:
@@ -240,9 +235,9 @@ def _publish(
     """Write what was trained to where it belongs, but for what this run published before it was cut off; returns the
     bytes of the weights."""
     if adapted.changes_base:
-        folder = publish_model(
-            adapted.model, base.tokenizer, resolve_dtype(dtype), card, account, targets[""], replaces
-        )
+        folder = targets[""]
+        if published_by(folder) != account["run"]:
+            publish_model(adapted.model, base.tokenizer, resolve_dtype(dtype), card, account, folder, replaces)
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     for end, write in adapted.writers().items():
         if published_by(targets[end]) == account["run"]:

@@ -35,25 +35,32 @@ STORED = torch.float16
 """Half the size of float32, and three more bits of mantissa than bfloat16 at the size of these weights."""
 
 
-def check_target(folder: Path, replaces: bool) -> None:
-    """Raises AdapterRejected for a bad name, AdapterConflict where an adapter is that must not be replaced."""
+IsOurs = Callable[[str | None], bool]
+"""Whether the mark of a run, see `published_by`, is that of one that was cut off and now goes on."""
+
+
+def check_target(folder: Path, replaces: bool, is_ours: IsOurs = lambda mark: False) -> None:
+    """Raises AdapterRejected for a bad name, AdapterConflict where an adapter is that must not be replaced.
+
+    What the run that goes on left there itself passes: it was cut off before it had finished up.
+    """
     check_name(folder.name)
-    if folder.exists() and not replaces:
+    if folder.exists() and not replaces and not is_ours(published_by(folder)):
         raise AdapterConflict(f"{folder} exists; choose another name, or give --replace")
 
 
-def check_model_target(folder: Path, adapters: Path, replaces: bool) -> None:
+def check_model_target(folder: Path, adapters: Path, replaces: bool, is_ours: IsOurs) -> None:
     """The same for a whole model, which is no adapter; SettingsError where it would lie among them."""
     if folder.resolve().is_relative_to(adapters.resolve()):
         raise SettingsError(
             f"--out {folder}: this recipe trains a whole model, which cannot lie in the adapters folder {adapters}; "
             "give another folder, e.g. models/NAME, and serve it with SWAPBOARD_BASE"
         )
-    check_target(folder, replaces)
+    check_target(folder, replaces, is_ours)
 
 
 def published_by(folder: Path) -> str | None:
-    """The mark of the run that left this adapter, see `run_folder`; None where its card tells of none."""
+    """The mark of the run that left this adapter or model, see `run_folder`; None where its card tells of none."""
     try:
         training = json.loads((folder / CARD_FILE).read_text(encoding="utf-8"))["training"]
         return cast(str | None, training.get("run"))

@@ -319,6 +319,22 @@ def test_what_another_run_was_cut_off_in_is_not_gone_on_with(
     assert contents(place) == first
 
 
+def test_cut_off_after_the_publication_of_a_model_the_same_command_finishes_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, card = command("full", out="models/tiny"), place / "models" / "tiny" / "card.json"
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "close_run", None)
+        with pytest.raises(TypeError):
+            run.main(arguments)
+    published = card.stat().st_mtime_ns
+    assert run.main(arguments) == 0
+    assert card.stat().st_mtime_ns == published
+    assert not list(place.glob("runs/*/checkpoint-*"))
+    assert run.main(arguments) == 1
+    assert "models/tiny exists" in capsys.readouterr().err
+
+
 def test_kind_without_an_example_is_named_before_the_training(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = {"text": "good " * 100, "translation": "bueno", "to": "Spanish"}
     (place / "translate.jsonl").write_text(json.dumps(long) + "\n")

@@ -31,9 +31,9 @@ from assistant.training.preference.reward import RewardModel, reward_digest, tra
 from assistant.training.preference.settings import PreferenceSettings
 from assistant.training.preference.unpaired import train_kto
 from assistant.training.provenance import commit, today
-from assistant.training.publish import check_target, publish
+from assistant.training.publish import check_target, publish, published_by
 from assistant.training.recipes import OBJECTIVES, RECIPES, Objective
-from assistant.training.run_folder import close_run, examples_digest, open_run, write_json
+from assistant.training.run_folder import can_go_on, close_run, examples_digest, mark_of, open_run, write_json
 from assistant.training.sft import peak_memory
 from assistant.training.start import check_base, start_digest, start_from
 from assistant.training.tasks.sentiment import SENTIMENT
@@ -70,7 +70,7 @@ def train(options: Namespace, command: str) -> Path:
     """
     objective, settings, started_at = OBJECTIVES[options.recipe], load_settings(), commit()
     check(options, objective)
-    check_target(options.out, options.replace)
+    check_target(options.out, options.replace, can_go_on)
     start = read_card(options.start_from) if options.start_from else Card()
     chosen = choose(
         options,
@@ -86,6 +86,9 @@ def train(options: Namespace, command: str) -> Path:
     rendering = Rendering(Prompter(base.tokenizer), start.template)
     corpus = _corpus(options, objective, rows, rendering, min(options.max_tokens, room))
     folder, started_at = _open_run(options, chosen, base, corpus, command, started_at)
+    run = mark_of(folder)
+    # Which of the runs that were cut off this command goes on with is known only now.
+    check_target(options.out, options.replace, lambda mark: mark == run)
     set_seed(chosen.seed)
     adapted = _adapt(base, chosen, options.start_from)
     trained, everything = adapted.counts
@@ -114,12 +117,14 @@ def train(options: Namespace, command: str) -> Path:
         "max_tokens": options.max_tokens,
         "date": today(),
         "commit": started_at,
+        "run": run,
         "hyperparameters": asdict(chosen),
         "report": report,
         "warning": warning,
         "against_start": verdict,
     }
-    publish(_writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder)
+    if published_by(options.out) != run:
+        publish(_writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder)
     close_run(folder)
     log.info("written: %s", options.out)
     return cast(Path, options.out)

@@ -71,6 +71,24 @@ def test_a_run_that_has_ended_is_published_as_it_was(place: Path, monkeypatch: p
     assert {path.name for path in folder.iterdir()} == {"config.json", "report.json", "loss.csv", "curves.png"}
 
 
+def test_cut_off_after_the_publication_the_same_command_finishes_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, card = command("dpo", epochs=1), place / "adapters" / "dpo" / "card.json"
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "close_run", None)
+        with pytest.raises(TypeError):
+            run.main(arguments)
+    published = card.stat().st_mtime_ns
+    # Other settings are another run, which did not leave it.
+    assert run.main([*arguments, "--seed", "7"]) == 1
+    assert "adapters/dpo exists" in capsys.readouterr().err
+    assert run.main(arguments) == 0
+    assert card.stat().st_mtime_ns == published
+    assert run.main(arguments) == 1
+    assert "adapters/dpo exists" in capsys.readouterr().err
+
+
 def test_other_data_under_the_same_name_is_another_run(place: Path) -> None:
     assert run.main(command("dpo", epochs=1)) == 0
     rows = (place / "pairs.jsonl").read_text(encoding="utf-8")
