@@ -8,7 +8,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, is_dataclass
@@ -21,7 +20,7 @@ from assistant.service import ChatService
 from assistant.settings import Settings, load_settings
 from assistant.training.data import json_lines
 from assistant.training.provenance import commit, today
-from assistant.training.publish import write_whole
+from assistant.training.publish import why_not_written, write_whole
 from assistant.training.tasks.task import Record
 
 Result = dict[str, Any]
@@ -105,16 +104,8 @@ def check_temperature(temperature: float) -> None:
 
 def check_out(path: Path) -> None:
     """Make the folder of a file that will be written. Raises EvaluationError where it is none or cannot be written."""
-    try:
-        if path.is_dir():
-            raise EvaluationError(f"--out {path}: this is a folder; allowed: a file, which is made or replaced")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # What `write` does first; whether it may is not known before it is tried.
-        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-").close()
-    except OSError as error:
-        raise EvaluationError(
-            f"--out {path}: cannot be written: {error}; allowed: a file in a folder that can be written to"
-        ) from error
+    if (fault := why_not_written(path)) is not None:
+        raise EvaluationError(f"--out {path}: {fault}")
 
 
 def described(service: ChatService, adapter: str) -> Result:

@@ -206,6 +206,19 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def why_not_written(path: Path) -> str | None:
+    """What is in the way of a file that is to be written later, None for nothing. Its folder is made."""
+    try:
+        if path.is_dir():
+            return "this is a folder; allowed: a file, which is made or replaced"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What `write_whole` does first; whether it may is not known before it is tried.
+        tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-").close()
+    except OSError as error:
+        return f"cannot be written: {error}; allowed: a file in a folder that can be written to"
+    return None
+
+
 def _check_finite(weights: Mapping[str, torch.Tensor], folder: Path) -> None:
     for name, tensor in weights.items():
         if not torch.isfinite(tensor).all():

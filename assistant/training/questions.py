@@ -30,6 +30,7 @@ from assistant.settings import load_settings
 from assistant.training.data import Example, how_many, json_lines, sample
 from assistant.training.mixture import base_losses
 from assistant.training.options import finite, positive
+from assistant.training.publish import why_not_written, write_whole
 from assistant.training.tasks import asking, qa
 from assistant.training.tasks.task import Record
 
@@ -74,10 +75,14 @@ def make(options: argparse.Namespace) -> None:
 
     Raises:
         DataError: a file cannot be read, or holds no passage that is short enough; or no usable pair was drawn.
-        SettingsError: an adapter is of another task or base, or the agreement is no probability.
+        SettingsError: an adapter is of another task or base, the agreement is no probability, or the file cannot be
+            written.
     """
     if not 0 <= options.agreement <= 1:
         raise SettingsError(f"--agreement {options.agreement}: allowed are probabilities from 0 to 1")
+    # Before anything is drawn: that may take hours, and all of it would be lost.
+    if (fault := why_not_written(options.out)) is not None:
+        raise SettingsError(f"--out {options.out}: {fault}")
     settings = load_settings()
     base = load_base(settings.base, settings.dtype, settings.data_dir, "auto")
     cards = {"asker": read_card(options.asker, "asking", base), "checker": read_card(options.checker, "qa", base)}
@@ -212,10 +217,12 @@ def check(
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.part")
-    staged.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    staged.replace(path)
+    """The file is there whole or not at all. Raises SettingsError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    except OSError as error:
+        raise SettingsError(f"--out {path}: cannot be written: {error}") from error
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from peft import PeftModel
 
 from assistant.base_model import Base
+from assistant.errors import SettingsError
 from assistant.messages import Message
 from assistant.prompt import Prompter
 from assistant.training import questions, run
@@ -84,7 +85,7 @@ def test_no_usable_pair_is_said(
     monkeypatch.setattr(questions, "draw", lambda *arguments: [])
     assert make() == 1
     assert "passages.jsonl: of 12 texts drawn none is a question" in capsys.readouterr().err
-    assert not (adapters / "made").exists()
+    assert not (adapters / "made" / "made.jsonl").exists()
 
 
 def test_agreement_is_the_probability_of_the_whole_answer(adapters: Path) -> None:
@@ -138,7 +139,7 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     assert make(**more) == 1
     assert complaint in capsys.readouterr().err
-    assert not (adapters / "made").exists()
+    assert not (adapters / "made" / "made.jsonl").exists()
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,33 @@ def test_options_out_of_bounds_are_named(
 ) -> None:
     assert make(*option) == 1
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "complaint"),
+    [("folder", "--out folder: this is a folder"), ("file/made.jsonl", "--out file/made.jsonl: cannot be written")],
+)
+def test_a_file_that_cannot_be_written_is_named_before_anything_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], out: str, complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").write_text("mine")
+    monkeypatch.setattr(questions, "load_base", None)
+    assert make("--out", out) == 1
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_file_that_can_no_longer_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    path = tmp_path / "made.jsonl"
+    path.write_text("before")
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(SettingsError, match=r"made\.jsonl: cannot be written: No space left"):
+        questions.write(path, RECORDS)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_an_agreement_that_is_not_finite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
