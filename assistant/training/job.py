@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -58,7 +59,7 @@ def train(options: Namespace, command: str) -> Path:
 
     Raises:
         DataError: the data is wrong; names file and line.
-        SettingsError: an option does not fit the recipe, the task or the base.
+        SettingsError: an option does not fit the recipe, the task or the base, or the same training is running.
         AdapterConflict: the adapter exists and is not to be replaced.
     """
     task, recipe, settings, started_at = TASKS[options.task], RECIPES[options.recipe], load_settings(), commit()
@@ -100,48 +101,48 @@ def train(options: Namespace, command: str) -> Path:
         raw_epochs=options.raw_epochs if corpus.raw else None,
         started_from=start_digest(options.start_from) if options.start_from else None,
     )
-    folder, started_at = _open_run(options, hyperparameters, base, corpus, command, started_at)
-    run = mark_of(folder)
-    for target in targets.values():
-        check_target(target, options.replace, lambda mark: mark == run)
-    adapted, report = fine_tune(
-        base,
-        task,
-        recipe,
-        hyperparameters,
-        corpus.train,
-        corpus.validation,
-        folder,
-        save_steps=options.save_steps,
-        raw=corpus.raw,
-        start=options.start_from,
-    )
-    write_json(folder / "report.json", asdict(report))
-    card = Card(
-        task=task.name,
-        description=task.description,
-        # Prompts of several kinds would contend for the same messages: they are asked for by name.
-        examples=task.card_examples if len(targets) == 1 else (),
-        template=task.template,
-        decoding=task.decoding,
-        base_name=plain_name(base),
-        base_digest=base.digest,
-    )
-    account = {
-        "command": command,
-        "data": " ".join(options.data),
-        "data_note": options.data_note,
-        "skipped": corpus.skipped,
-        "max_tokens": options.max_tokens,
-        "date": today(),
-        "commit": started_at,
-        "run": run,
-        "hyperparameters": asdict(hyperparameters),
-        "report": asdict(report),
-    }
-    size = _publish(adapted, targets, base, dtype, card, account, options.replace, folder, settings)
-    write_json(folder / "report.json", {**asdict(report), "file_bytes": size})
-    close_run(folder)
+    with _open_run(options, hyperparameters, base, corpus, command, started_at) as (folder, started_at):
+        run = mark_of(folder)
+        for target in targets.values():
+            check_target(target, options.replace, lambda mark: mark == run)
+        adapted, report = fine_tune(
+            base,
+            task,
+            recipe,
+            hyperparameters,
+            corpus.train,
+            corpus.validation,
+            folder,
+            save_steps=options.save_steps,
+            raw=corpus.raw,
+            start=options.start_from,
+        )
+        write_json(folder / "report.json", asdict(report))
+        card = Card(
+            task=task.name,
+            description=task.description,
+            # Prompts of several kinds would contend for the same messages: they are asked for by name.
+            examples=task.card_examples if len(targets) == 1 else (),
+            template=task.template,
+            decoding=task.decoding,
+            base_name=plain_name(base),
+            base_digest=base.digest,
+        )
+        account = {
+            "command": command,
+            "data": " ".join(options.data),
+            "data_note": options.data_note,
+            "skipped": corpus.skipped,
+            "max_tokens": options.max_tokens,
+            "date": today(),
+            "commit": started_at,
+            "run": run,
+            "hyperparameters": asdict(hyperparameters),
+            "report": asdict(report),
+        }
+        size = _publish(adapted, targets, base, dtype, card, account, options.replace, folder, settings)
+        write_json(folder / "report.json", {**asdict(report), "file_bytes": size})
+        close_run(folder)
     log.info("written: %s", ", ".join(map(str, targets.values())))
     return cast(Path, options.out)
 
@@ -202,7 +203,7 @@ def _check_kinds(kinds: Sequence[str], corpus: Corpus, max_tokens: int) -> None:
 
 def _open_run(
     options: Namespace, settings: Hyperparameters, base: Base, corpus: Corpus, command: str, started_at: str | None
-) -> tuple[Path, str | None]:
+) -> AbstractContextManager[tuple[Path, str | None]]:
     chosen = {
         **asdict(settings),
         "task": options.task,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
+import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +33,14 @@ RESUMED_FROM = (
 """What a run that was killed goes on from. It goes when the adapter is published: the next one is trained anew."""
 
 
+@contextmanager
 def open_run(
     name: str, chosen: Mapping[str, Any], told: Mapping[str, Any], started_at: str | None
-) -> tuple[Path, str | None]:
+) -> Iterator[tuple[Path, str | None]]:
     """The run's folder, with the whole config in it, and the commit of its first start.
 
-    The config also has the run's mark, which no other run has, not even a later one of the same settings.
+    The config also has the run's mark, which no other run has, not even a later one of the same settings. Until it is
+    left, or the process ends, the folder is this start's alone.
 
     Args:
         chosen: what the run is of; runs that differ in it never share a folder.
@@ -43,7 +48,7 @@ def open_run(
         started_at: the commit of this start.
 
     Raises:
-        SettingsError: the folder cannot be made.
+        SettingsError: the folder cannot be made, or the same training runs at this moment.
     """
     identity = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
     folder = RUNS / f"{name}-{identity}"
@@ -51,14 +56,37 @@ def open_run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{folder.resolve()}: checkpoints cannot be kept there: {error}") from error
-    mark = secrets.token_hex(8)
-    if _kept(folder) and (folder / CONFIG).is_file():
-        begun = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        started_at, mark = begun["commit"], begun.get("run", mark)
-    config = {**chosen, **told, "commit": started_at, "run": mark}
-    write_json(folder / CONFIG, config)
-    log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
-    return folder, started_at
+    with _held(folder):
+        mark = secrets.token_hex(8)
+        if _kept(folder) and (folder / CONFIG).is_file():
+            begun = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            started_at, mark = begun["commit"], begun.get("run", mark)
+        config = {**chosen, **told, "commit": started_at, "run": mark}
+        write_json(folder / CONFIG, config)
+        log.info("config: %s", json.dumps(config, indent=2, ensure_ascii=False))
+        yield folder, started_at
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Keep out a second start, which would take the checkpoint that is being written for one that was cut off.
+
+    The system lets go of what a killed process held.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"{folder.resolve()}: this very training is running; let it end, or end it and start again"
+            ) from error
+        except OSError as error:
+            # Some network file systems lock no folders, and are good enough for one start at a time.
+            log.warning("%s cannot be locked, do not start this training twice: %s", folder, error)
+        yield
+    finally:
+        os.close(handle)
 
 
 def mark_of(folder: Path) -> str | None:

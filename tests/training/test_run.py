@@ -19,6 +19,7 @@ from assistant.adapter_pool.revisions import Revisions
 from assistant.catalog import Catalog, Score
 from assistant.errors import AdapterConflict
 from assistant.training import job, publish, run
+from assistant.training.checkpoints import AdapterCheckpoints
 from assistant.training.options import parse
 from assistant.training.progress import Progress
 from assistant.training.publish import record_scores, staging
@@ -71,6 +72,25 @@ def test_killed_run_goes_on_from_its_last_checkpoint(place: Path) -> None:
     whole, unbroken = (load_file(place / "adapters" / n / "adapter_model.safetensors") for n in ("tiny", "unbroken"))
     for name, tensor in whole.items():
         torch.testing.assert_close(tensor, unbroken[name], atol=2e-3, rtol=0)
+
+
+def test_second_start_of_a_training_that_runs_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise it would take a checkpoint that is being written for one that was cut off, and remove it."""
+    save, second = AdapterCheckpoints._save, []
+
+    def save_and_start_again(self: AdapterCheckpoints, output_dir: str, *others: Any) -> None:
+        save(self, output_dir, *others)
+        monkeypatch.setattr(AdapterCheckpoints, "_save", save)
+        second.append(run.main(command()))
+        assert list(Path(output_dir).iterdir())
+
+    monkeypatch.setattr(AdapterCheckpoints, "_save", save_and_start_again)
+    assert run.main(command()) == 0
+    assert second == [1]
+    [folder] = (place / "runs").iterdir()
+    assert f"{folder}: this very training is running" in capsys.readouterr().err
 
 
 def test_existing_adapter_is_replaced_only_when_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

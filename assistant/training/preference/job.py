@@ -6,6 +6,7 @@ import json
 import logging
 from argparse import Namespace
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -65,7 +66,7 @@ def train(options: Namespace, command: str) -> Path:
 
     Raises:
         DataError: the data is wrong; names file and line.
-        SettingsError: an option does not fit the recipe or the base.
+        SettingsError: an option does not fit the recipe or the base, or the same training is running.
         AdapterConflict: the adapter exists and is not to be replaced.
     """
     objective, settings, started_at = OBJECTIVES[options.recipe], load_settings(), commit()
@@ -85,47 +86,49 @@ def train(options: Namespace, command: str) -> Path:
     room = base.context_length - (chosen.new_tokens or 0)
     rendering = Rendering(Prompter(base.tokenizer), start.template)
     corpus = _corpus(options, objective, rows, rendering, min(options.max_tokens, room))
-    folder, started_at = _open_run(options, chosen, base, corpus, command, started_at)
-    run = mark_of(folder)
-    # Which of the runs that were cut off this command goes on with is known only now.
-    check_target(options.out, options.replace, lambda mark: mark == run)
-    set_seed(chosen.seed)
-    adapted = _adapt(base, chosen, options.start_from)
-    trained, everything = adapted.counts
-    log.info("%d of %d parameters are trained (%.3f %%)", trained, everything, 100 * trained / everything)
-    phase, warning, verdict = _learn(options, adapted, base, chosen, corpus, folder)
-    if warning:
-        log.warning("%s", warning)
-    report = {
-        "trained_parameters": trained,
-        "all_parameters": everything,
-        "trained_share": round(trained / everything, 6),
-        **{key: value for key, value in asdict(phase).items() if key != "measured"},
-        **phase.measured,
-        "train_examples": len(corpus.train),
-        "validation_examples": len(corpus.validation),
-        "peak_memory_bytes": peak_memory(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }
-    write_json(folder / "report.json", {**report, "warning": warning, "against_start": verdict})
-    account = {
-        "command": command,
-        "data": " ".join(options.data),
-        "data_note": options.data_note,
-        "skipped": corpus.too_long,
-        "left_out": corpus.left_out,
-        "max_tokens": options.max_tokens,
-        "date": today(),
-        "commit": started_at,
-        "run": run,
-        "hyperparameters": asdict(chosen),
-        "report": report,
-        "warning": warning,
-        "against_start": verdict,
-    }
-    if published_by(options.out) != run:
-        publish(_writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder)
-    close_run(folder)
+    with _open_run(options, chosen, base, corpus, command, started_at) as (folder, started_at):
+        run = mark_of(folder)
+        # Which of the runs that were cut off this command goes on with is known only now.
+        check_target(options.out, options.replace, lambda mark: mark == run)
+        set_seed(chosen.seed)
+        adapted = _adapt(base, chosen, options.start_from)
+        trained, everything = adapted.counts
+        log.info("%d of %d parameters are trained (%.3f %%)", trained, everything, 100 * trained / everything)
+        phase, warning, verdict = _learn(options, adapted, base, chosen, corpus, folder)
+        if warning:
+            log.warning("%s", warning)
+        report = {
+            "trained_parameters": trained,
+            "all_parameters": everything,
+            "trained_share": round(trained / everything, 6),
+            **{key: value for key, value in asdict(phase).items() if key != "measured"},
+            **phase.measured,
+            "train_examples": len(corpus.train),
+            "validation_examples": len(corpus.validation),
+            "peak_memory_bytes": peak_memory(),
+            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        }
+        write_json(folder / "report.json", {**report, "warning": warning, "against_start": verdict})
+        account = {
+            "command": command,
+            "data": " ".join(options.data),
+            "data_note": options.data_note,
+            "skipped": corpus.too_long,
+            "left_out": corpus.left_out,
+            "max_tokens": options.max_tokens,
+            "date": today(),
+            "commit": started_at,
+            "run": run,
+            "hyperparameters": asdict(chosen),
+            "report": report,
+            "warning": warning,
+            "against_start": verdict,
+        }
+        if published_by(options.out) != run:
+            publish(
+                _writer(adapted), _card(objective, start, base), account, options.out, options.replace, scratch=folder
+            )
+        close_run(folder)
     log.info("written: %s", options.out)
     return cast(Path, options.out)
 
@@ -212,7 +215,7 @@ def _corpus(options: Namespace, objective: Objective, rows: Rows, rendering: Ren
 
 def _open_run(
     options: Namespace, settings: PreferenceSettings, base: Base, corpus: Corpus, command: str, started_at: str | None
-) -> tuple[Path, str | None]:
+) -> AbstractContextManager[tuple[Path, str | None]]:
     chosen = {
         **asdict(settings),
         "data": options.data,
