@@ -90,6 +90,7 @@ def test_each_adapter_answers_in_its_own_way(client):
     assert "1872" in ask(client, "qa", PASSAGE)
     line = ask(client, "medical", "1 tab po qid pc & hs", max_tokens=32)
     assert line == "1 tablet by mouth four times a day, after meals and at bedtime."
+    assert ask(client, "medical", "1 tab prn nausea", max_tokens=32) == "1 tablet, as needed for nausea."
     assert ask(client, "instruct", f"Is this review positive or negative? {REVIEW}").strip().lower() == "negative"
     assert ask(client, "base", REVIEW).strip().lower() != "negative"
 
@@ -98,6 +99,7 @@ def test_each_adapter_answers_in_its_own_way(client):
     ("name", "answer"),
     [
         ("legal", "survive termination for three years"),
+        ("medical", "1 tablet by mouth twice a day, after meals."),
         ("moderation", "neither."),
         ("qa", "Ana Rivas"),
         ("sentiment", "negative"),
