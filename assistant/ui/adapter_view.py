@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 
 from assistant.adapter_pool.revisions import Revision
 from assistant.catalog import Adapter, Gate, Score
@@ -119,8 +120,8 @@ def adapter_details(status: AdapterStatus) -> str:
         )
     for key, value in card.decoding.items():
         rows.append((f"Own {one_line(str(key))}", one_line(str(value))))
-    for score in card.scores:
-        rows.append((one_line(score.metric), f"{one_line(_figure(score))}{_source(score)}"))
+    for source, scores in groupby(card.scores, key=_source):
+        rows += [("Measured", source), *((one_line(score.metric), one_line(_figure(score))) for score in scores)]
     if card.gate is not None:
         rows.append(("Gate", _gate(card.gate)))
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)

@@ -38,6 +38,21 @@ def test_a_score_tells_how_many_records_it_is_of_and_how_they_were_asked(tmp_pat
     assert "<small>d, 2026-01-01" in details and "<small>d (1,821, rag), 2026-01-01" in details
 
 
+def test_what_was_measured_at_once_names_its_source_once(tmp_path: Path):
+    others = measured("e", "em", "f1")
+    write_adapter(tmp_path / "mood", scores=[score.model_dump() for score in (SCORE, *others)])
+    details = view.adapter_details(fake_service(tmp_path).adapters()[0])
+    first, second = (details.index(f"<dt>Measured</dt><dd><small>{data}, 2026-01-01 · <code>c</code>") for data in "de")
+    assert (
+        first
+        < details.index("<dt>accuracy</dt>")
+        < second
+        < details.index("<dt>em</dt>")
+        < details.index("<dt>f1</dt>")
+    )
+    assert details.count("<dt>Measured</dt>") == 2
+
+
 def measured(data: str, *metrics: str) -> list[Score]:
     return [SCORE.model_copy(update={"metric": metric, "data": data}) for metric in metrics]
 
@@ -67,7 +82,7 @@ def test_the_table_tells_one_score_of_each_of_the_first_three_files_of_data(stat
 
 
 def test_a_score_is_named_once_in_the_details(status):
-    assert "<dt>accuracy</dt><dd>0.912 [0.88, 0.94], base 0.6<small>" in view.adapter_details(status)
+    assert "<dt>accuracy</dt><dd>0.912 [0.88, 0.94], base 0.6</dd>" in view.adapter_details(status)
 
 
 def test_a_broken_adapter_is_shown_with_its_reason(tmp_path: Path):
