@@ -66,6 +66,8 @@ async def test_a_blind_ranking_of_three_is_changed_listed_exported_and_loaded_as
     await compare(page, "what is the mood in the harbour?")
     ranking = page.locator("#compare-ranking li")
     await expect(ranking).to_have_count(3)
+    await page.get_by_label("Move answer B up").click()
+    await page.get_by_label("Move answer A up").click()
     await page.get_by_role("button", name="Save the ranking").click()
     await expect(vote_note(page)).to_contain_text("Your vote: A > B > C.")
     await page.get_by_label("Move answer C up").click()
