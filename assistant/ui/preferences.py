@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import gradio as gr
@@ -22,8 +21,8 @@ from assistant.ui.vote_files import VoteFiles
 from assistant.ui.vote_filters import VoteFilters, read_filters
 from assistant.ui.vote_list import VoteList
 
-Look = Literal["votes", "board", "own", "files"]
-"""Which part of the tab is open; "files" shows nothing that changes by itself."""
+Look = Literal["votes", "board", "own", "out", "in"]
+"""Which part of the tab is open; the last two show nothing that changes by itself."""
 
 
 class PreferencesTab:
@@ -48,9 +47,9 @@ class PreferencesTab:
                 self.list.build()
             with gr.Tab("Leaderboard", id="board") as self.tabs["board"]:
                 self.standings.build()
-            with gr.Tab("Take out", id="out") as self.tabs["files"]:
+            with gr.Tab("Take out", id="out") as self.tabs["out"]:
                 self.files.build_export()
-            with gr.Tab("Bring in", id="in"):
+            with gr.Tab("Bring in", id="in") as self.tabs["in"]:
                 self.files.build_import()
             with gr.Tab("Your data", id="own") as self.tabs["own"]:
                 self.own.build()
@@ -62,27 +61,24 @@ class PreferencesTab:
         told = [browser, self.standings.by, *filters]
         offered = [self.filters.adapters, self.filters.task]
         tab.select(lambda: self.filters.offer(self.catalog), None, offered, **quiet)
+        for look, part in self.tabs.items():
+            part.select(lambda look=look: look, None, self.look, **quiet)
+        # One listener for all, so that no answer to what was asked before comes after the last; and what is asked while
+        # it reads is asked once it is done.
         gr.on(
-            [tab.select, *self.filters.changes, self.standings.by.change],
+            [tab.select, self.look.change, *self.filters.changes, self.standings.by.change],
             self._shown,
             [self.look, *told],
             shown,
+            trigger_mode="always_last",
             **quiet,
         )
-        for look, part in self.tabs.items():
-            part.select(self._opener(look), told, [self.look, *shown], **quiet)
         self.filters.reset.click(self.filters.cleared, None, filters, **quiet)
         self.list.connect(browser, filters, self._list_anew, self.list.outputs)
         self.files.connect(browser, filters, self._read)
         self.own.connect(browser)
 
     # Events ---------------------------------------------------------------------------------------
-
-    def _opener(self, look: Look) -> Callable[..., Awaitable[Updates]]:
-        async def opened(kept: Any, by: By, *filters: Any) -> Updates:
-            return {self.look: look, **await self._shown(look, kept, by, *filters)}
-
-        return opened
 
     async def _shown(self, look: Look, kept: Any, by: By, *filters: Any) -> Updates:
         """The part that is open, as the store has it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from playwright.async_api import Locator, Page, expect
 
 from assistant.backends.base import Generation
 from assistant.errors import StoreUnavailable
-from assistant.feedback.votes import Ranking
+from assistant.feedback.votes import Ranking, VoteStore
 from tests.browser.server import PageServer
 from tests.browser.steps import BROWSER_TEST, ask_and_wait
 from tests.browser.test_compare import EXAMPLES, compare, open_tab, vote_note
@@ -160,9 +161,9 @@ async def test_a_rating_that_cannot_be_saved_says_so_and_keeps_what_was_typed(pa
     await expect(page.locator("#rating-note")).to_contain_text("Saved: a comment.")
 
 
-def fill(server: PageServer) -> str:
+def fill(server: PageServer, question: str = "Why do ferries float?") -> str:
     """Rankings by two others; returns the question of them all."""
-    box, question = BallotBox(server.store), "Why do ferries float?"
+    box = BallotBox(server.store)
     for voter, ranks in (("ann", (1, 2, 3)), ("bob", (2, 1, 3)), ("ann", (1, 1, 2))):
         comparison = box.comparison(["They push water aside.", "They are light.", "Magic."], question=question)
         box.votes.rank(voter, Ranking(comparison_id=comparison, verdict="ranked", ranks=ranks))
@@ -223,3 +224,22 @@ async def test_nothing_is_wider_than_a_narrow_screen(visit, server):
     await rows(page).first.click()
     await expect(page.locator("#vote-drawer")).to_contain_text("only they can change or delete it")
     assert await page.evaluate("document.documentElement.scrollWidth") == 800
+
+
+async def test_a_search_while_the_votes_are_still_read_is_the_one_that_is_shown(page, server, monkeypatch):
+    question = await asyncio.to_thread(fill, server, "Why do anchors hold?")
+    other = BallotBox(server.store)
+    comparison = await asyncio.to_thread(other.comparison, ["Yes.", "No."], question="Is the harbour deep?")
+    ranked = Ranking(comparison_id=comparison, verdict="ranked", ranks=(1, 2))
+    await asyncio.to_thread(other.votes.rank, "ann", ranked)
+    read = VoteStore.votes
+
+    def slowly(*arguments: Any) -> Any:
+        time.sleep(1)
+        return read(*arguments)
+
+    monkeypatch.setattr(VoteStore, "votes", slowly)
+    await open_preferences(page, "Leaderboard")
+    await page.locator("#vote-search").get_by_role("textbox").fill(question)
+    await page.locator("#vote-search").get_by_role("textbox").press("Enter")
+    await expect(page.locator("#board-basis")).to_contain_text("3 rankings: 9 battles")
